@@ -1,0 +1,107 @@
+"""Dovetail couples simulations with AI: one API, and the transport is a URL.
+
+>>> import dovetail as dv  # not dt: that is every solver's time step
+
+Stage values in a :func:`store <open_store>`, stream steps through a
+:func:`stream <open_stream>`.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from dovetail.data import Dataset
+    from dovetail.errors import (
+        CapabilityError,
+        CorruptDataError,
+        CoverageError,
+        DovetailError,
+        EngineUnavailableError,
+        FormatVersionError,
+        InvalidKeyError,
+        InvalidURLError,
+        KeyNotFoundError,
+        PeerLostError,
+        ReaderExpelledError,
+        StoreFullError,
+        StreamBusyError,
+        StreamStoppedError,
+        TransportClosedError,
+        TransportTimeoutError,
+        UnsupportedDataError,
+    )
+    from dovetail.transport import (
+        Policy,
+        ReadStep,
+        Store,
+        StreamReader,
+        StreamWriter,
+        WriteStep,
+        buffered,
+        describe_stream,
+        destroy_stream,
+        latest,
+        lockstep,
+        open_store,
+        open_stream,
+        tail_stream,
+        work_queue,
+    )
+
+__version__: str
+
+__all__ = [
+    "CapabilityError",
+    "CorruptDataError",
+    "CoverageError",
+    "Dataset",
+    "DovetailError",
+    "EngineUnavailableError",
+    "FormatVersionError",
+    "InvalidKeyError",
+    "InvalidURLError",
+    "KeyNotFoundError",
+    "PeerLostError",
+    "Policy",
+    "ReadStep",
+    "ReaderExpelledError",
+    "Store",
+    "StoreFullError",
+    "StreamBusyError",
+    "StreamReader",
+    "StreamStoppedError",
+    "StreamWriter",
+    "TransportClosedError",
+    "TransportTimeoutError",
+    "UnsupportedDataError",
+    "WriteStep",
+    "buffered",
+    "describe_stream",
+    "destroy_stream",
+    "latest",
+    "lockstep",
+    "open_store",
+    "open_stream",
+    "tail_stream",
+    "work_queue",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name when it is first used: `import dovetail` alone stays light."""
+    if name == "__version__":
+        value: Any = import_module("dovetail._native").__version__
+    elif name == "Dataset":
+        value = import_module("dovetail.data").Dataset
+    elif name.endswith("Error") and name in __all__:
+        value = getattr(import_module("dovetail.errors"), name)
+    elif name in __all__:
+        value = getattr(import_module("dovetail.transport"), name)
+    else:
+        raise AttributeError(f"module 'dovetail' has no attribute {name!r}")
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,127 @@
+"""Every error that Dovetail raises, in one tree.
+
+::
+
+    DovetailError
+    ├── InvalidURLError            (ValueError)         the URL names no engine, or an option it lacks
+    ├── InvalidKeyError            (ValueError)         a key that is no text, or holds NUL
+    ├── UnsupportedDataError       (TypeError)          a dtype or object that has no safetensors form
+    ├── CoverageError              (ValueError)         blocks of a global array leave a gap or overlap
+    ├── CapabilityError            (ValueError)         the engine cannot keep what was asked of it
+    ├── EngineUnavailableError     (ImportError)        not available here: install or start something
+    ├── KeyNotFoundError           (KeyError)           no value under this key
+    ├── StoreFullError             (OSError)            no room left; nothing stored was lost
+    ├── CorruptDataError           (ValueError)         bytes that are not a sound value
+    │   └── FormatVersionError                          written by a version that this one cannot read
+    ├── TransportTimeoutError      (TimeoutError)       a deadline passed
+    ├── TransportClosedError       (ValueError)         used after it was closed by this side
+    │   └── StreamStoppedError                          the readers asked the producer to stop
+    ├── PeerLostError              (ConnectionResetError)    the other side died or left by an exception
+    ├── ReaderExpelledError        (ConnectionAbortedError)  this reader held the producer up too long
+    └── StreamBusyError            (FileExistsError)    the stream already has a writer or unread steps
+
+A message says what happened, with which value, and what to do about it. *Closed*, *lost peer*,
+*timeout*, *full*, *corrupt* and *not available here* are never confused with one another.
+"""
+
+from __future__ import annotations
+
+
+class DovetailError(Exception):
+    """The base of every error raised by Dovetail."""
+
+
+class InvalidURLError(DovetailError, ValueError):
+    """A URL with an unknown scheme or option, or an option value that cannot be read."""
+
+
+class InvalidKeyError(DovetailError, ValueError):
+    """A key that cannot name a value: not text, not encodable as UTF-8, or with a NUL in it."""
+
+
+class UnsupportedDataError(DovetailError, TypeError):
+    """A value that has no safetensors form: an object array, a ragged list, a foreign dtype."""
+
+
+class CoverageError(DovetailError, ValueError):
+    """The blocks of a global array do not tile it: a cell is missing or written twice."""
+
+
+class CapabilityError(DovetailError, ValueError):
+    """The engine was asked for something that it declares it cannot keep."""
+
+
+class EngineUnavailableError(DovetailError, ImportError):
+    """The engine cannot run here. The message names what to install or to start."""
+
+
+class KeyNotFoundError(DovetailError, KeyError):
+    """No value is stored under the key."""
+
+    def __str__(self) -> str:
+        # KeyError prints the repr of its argument; ours is a sentence.
+        return str(self.args[0]) if self.args else ""
+
+
+class StoreFullError(DovetailError, OSError):
+    """The store, or the file system under it, has no room for the value.
+
+    Nothing that was already stored is lost. The message says how much is free and who holds
+    the rest.
+    """
+
+
+class CorruptDataError(DovetailError, ValueError):
+    """Bytes that are not a sound safetensors value: truncated, damaged or foreign."""
+
+
+class FormatVersionError(CorruptDataError):
+    """Data laid out by another format version. The message names the version that wrote it."""
+
+
+class TransportTimeoutError(DovetailError, TimeoutError):
+    """A deadline passed before the transport could do what was asked."""
+
+
+class TransportClosedError(DovetailError, ValueError):
+    """A store, stream or step was used after this side had closed it."""
+
+
+class StreamStoppedError(TransportClosedError):
+    """A reader called ``stop()``: the producer should end its work."""
+
+
+class PeerLostError(DovetailError, ConnectionResetError):
+    """The other side of a stream died, or left by an exception."""
+
+
+class ReaderExpelledError(DovetailError, ConnectionAbortedError):
+    """This reader held the producer up for longer than its deadline and was expelled.
+
+    What the reader already has in hand stays valid.
+    """
+
+
+class StreamBusyError(DovetailError, FileExistsError):
+    """A writer cannot open the stream: it has a live one, or still holds unread steps."""
+
+
+__all__ = [
+    "CapabilityError",
+    "CorruptDataError",
+    "CoverageError",
+    "DovetailError",
+    "EngineUnavailableError",
+    "FormatVersionError",
+    "InvalidKeyError",
+    "InvalidURLError",
+    "KeyNotFoundError",
+    "PeerLostError",
+    "ReaderExpelledError",
+    "StoreFullError",
+    "StreamBusyError",
+    "StreamStoppedError",
+    "TransportClosedError",
+    "TransportTimeoutError",
+    "UnsupportedDataError",
+]
