@@ -1,0 +1,13 @@
+// dovetail._native: the native core for Python.
+#include "binding.hpp"
+#include "version.hpp"
+
+NB_MODULE(_native, module) {
+  module.doc() = "The native core of Dovetail. Use the dovetail package, not this module.";
+  module.attr("__version__") = dovetail::version_string;
+  bind_errors(module);
+  bind_memory(module);
+  bind_store(module);
+  bind_stream(module);
+  bind_trace(module);
+}

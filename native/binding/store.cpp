@@ -1,0 +1,144 @@
+// The local Store for Python. Calls that touch the file system release the GIL.
+#include "store.hpp"
+
+#include <nanobind/stl/optional.h>
+#include <nanobind/stl/shared_ptr.h>
+#include <nanobind/stl/string.h>
+#include <nanobind/stl/unique_ptr.h>
+#include <nanobind/stl/vector.h>
+
+#include "binding.hpp"
+
+using namespace nb::literals;
+using dovetail::Reservation;
+using dovetail::Store;
+using dovetail::Value;
+
+namespace {
+
+// (memory, entries, metadata, version)
+nb::tuple value_to_python(const Value& value) {
+  return nb::make_tuple(value.memory, entries_to_python(value.header.entries),
+                        metadata_to_python(value.header.metadata), value.version);
+}
+
+template <class Call>
+auto without_gil(Call call) {
+  const nb::gil_scoped_release released;
+  return call();
+}
+
+std::string put(Store& store, const std::string& key, nb::handle pieces, nb::handle metadata) {
+  Buffers buffers;
+  auto taken = pieces_from(pieces, buffers);
+  const auto texts = metadata_from(metadata);
+  return without_gil([&] { return store.put(key, std::move(taken), texts); });
+}
+
+std::unique_ptr<Reservation> reserve(Store& store, const std::string& key, nb::handle pieces,
+                                     nb::handle metadata) {
+  Buffers buffers;
+  auto taken = pieces_from(pieces, buffers);
+  const auto texts = metadata_from(metadata);
+  return without_gil([&] { return store.reserve(key, std::move(taken), texts); });
+}
+
+nb::dict statistics(Store& store) {
+  const auto& counters = store.counters();
+  nb::dict numbers;
+  numbers["puts"] = counters.puts.load();
+  numbers["gets"] = counters.gets.load();
+  numbers["bytes_put"] = counters.bytes_put.load();
+  numbers["bytes_got"] = counters.bytes_got.load();
+  numbers["seconds_put"] = static_cast<double>(counters.ns_put.load()) * 1e-9;
+  numbers["seconds_got"] = static_cast<double>(counters.ns_got.load()) * 1e-9;
+  numbers["seconds_waited"] = static_cast<double>(counters.ns_waited.load()) * 1e-9;
+  numbers["blocks_recycled"] = store.blocks_recycled();
+  numbers["bytes_held"] = store.bytes_held();
+  numbers["capacity"] = store.capacity();
+  return numbers;
+}
+
+}  // namespace
+
+void bind_store(nb::module_& module) {
+  nb::class_<Reservation>(module, "Reservation", "Room for a value, filled in place.")
+      .def_prop_ro("memory", &Reservation::memory)
+      .def_prop_ro(
+          "extents",
+          [](const Reservation& self) {
+            nb::list extents;
+            for (const auto& [offset, nbytes] : self.extents()) {
+              extents.append(nb::make_tuple(offset, nbytes));
+            }
+            return extents;
+          },
+          "Where each array lies: (offset, bytes).")
+      .def("commit", &Reservation::commit, nb::call_guard<nb::gil_scoped_release>())
+      .def("abort", &Reservation::abort, nb::call_guard<nb::gil_scoped_release>());
+
+  nb::class_<Store>(module, "Store", "The local Store: a folder of safetensors files.")
+      .def(
+          "__init__",
+          [](Store* self, std::string path, std::string label, std::uint64_t capacity, bool recycle,
+             bool poll, bool own_folder) {
+            new (self)
+                Store({std::move(path), std::move(label), capacity, recycle, poll, own_folder});
+          },
+          "path"_a, "label"_a, "capacity"_a, "recycle"_a, "poll"_a, "own_folder"_a)
+      .def("put", &put, "key"_a, "pieces"_a, "metadata"_a)
+      .def("reserve", &reserve, "key"_a, "pieces"_a, "metadata"_a, nb::keep_alive<0, 1>())
+      .def(
+          "get",
+          [](Store& self, const std::string& key) {
+            return value_to_python(without_gil([&] { return self.get(key); }));
+          },
+          "key"_a)
+      .def(
+          "wait",
+          [](Store& self, const std::string& key, double timeout,
+             const std::optional<std::string>& newer_than) {
+            return value_to_python(
+                without_gil([&] { return self.wait(key, timeout, newer_than, check_signals); }));
+          },
+          "key"_a, "timeout"_a, "newer_than"_a.none())
+      .def(
+          "stat",
+          [](Store& self, const std::string& key) {
+            const auto value = without_gil([&] { return self.stat(key); });
+            return nb::make_tuple(entries_to_python(value.header.entries),
+                                  metadata_to_python(value.header.metadata), value.version,
+                                  value.nbytes, value.time);
+          },
+          "key"_a)
+      .def("exists", &Store::exists, "key"_a, nb::call_guard<nb::gil_scoped_release>())
+      .def("remove", &Store::remove, "key"_a, nb::call_guard<nb::gil_scoped_release>())
+      .def("rename", &Store::rename, "key"_a, "new_key"_a, nb::call_guard<nb::gil_scoped_release>())
+      .def("keys", &Store::keys, "prefix"_a, nb::call_guard<nb::gil_scoped_release>())
+      .def("foreign_files",
+           [](Store& self) {
+             nb::list files;
+             for (const auto& file : without_gil([&] { return self.foreign_files(); })) {
+               files.append(nb::make_tuple(file.name, file.reason));
+             }
+             return files;
+           })
+      .def("append", &Store::append, "list"_a, "key"_a, nb::call_guard<nb::gil_scoped_release>())
+      .def("items", &Store::items, "list"_a, "start"_a, nb::call_guard<nb::gil_scoped_release>())
+      .def(
+          "wait_items",
+          [](Store& self, const std::string& list, std::uint64_t count, std::uint64_t start,
+             double timeout) {
+            return without_gil(
+                [&] { return self.wait_items(list, count, start, timeout, check_signals); });
+          },
+          "list"_a, "count"_a, "start"_a, "timeout"_a)
+      .def_prop_ro("zero_copy", &Store::in_place)
+      .def_prop_ro("woken", [](const Store& self) { return !self.options().poll; })
+      .def("statistics", &statistics)
+      .def("flush", &Store::flush, nb::call_guard<nb::gil_scoped_release>())
+      .def("destroy", &Store::destroy, nb::call_guard<nb::gil_scoped_release>());
+
+  module.def("dead_blocks", &dovetail::dead_blocks, "path"_a, "remove"_a,
+             nb::call_guard<nb::gil_scoped_release>());
+}

@@ -1,0 +1,244 @@
+// Getting values, waiting for them, and listing what is there.
+
+#include <fcntl.h>
+#include <sched.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstdlib>
+
+#include "error.hpp"
+#include "names.hpp"
+#include "stopwatch.hpp"
+#include "store_control.hpp"
+
+namespace dovetail {
+namespace {
+
+// Values up to this size are copied: cheaper than a mapping.
+constexpr std::uint64_t largest_copied = 16384;
+// Read together with the file's length: enough for the header of most values.
+constexpr std::size_t first_read = 1024;
+constexpr double patience_with_writers = 30;  // seconds to catch a value that is replaced meanwhile
+
+void read_all(int file, std::uint8_t* bytes, std::uint64_t size, const std::string& key) {
+  std::uint64_t at = 0;
+  while (at < size) {
+    const auto n = pread(file, bytes + at, size - at, static_cast<off_t>(at));
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0) throw_system_error("cannot read the value of", "'" + key + "'", errno);
+    if (n == 0) {
+      throw Error(Status::corrupt, "the value of '" + key + "' shrank while it was read");
+    }
+    at += static_cast<std::uint64_t>(n);
+  }
+}
+
+std::uint64_t bytes_of_arrays(const Header& header) {
+  std::uint64_t bytes = 0;
+  for (const auto& entry : header.entries) bytes += entry.nbytes;
+  return bytes;
+}
+
+}  // namespace
+
+std::optional<Value> Store::open_value(const std::string& key, bool header_only) {
+  const auto name = file_of_stem(stem_for_reading(key));
+  const Deadline deadline(patience_with_writers);
+  for (int attempt = 0;; ++attempt) {
+    Fd file(openat(folder_.get(), name.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK));
+    if (!file) {
+      const int error = errno;
+      if (error == ENOENT) return std::nullopt;
+      if (error == ELOOP || error == ENXIO) {
+        throw Error(Status::corrupt, "the value of '" + key + "' is no regular file");
+      }
+      if (error != EWOULDBLOCK)
+        throw_system_error("cannot open the value of", "'" + key + "'", error);
+    }
+    struct stat opened{}, named{};
+    if (file && fstat(file.get(), &opened) == 0) {
+      if (!S_ISREG(opened.st_mode)) {
+        throw Error(Status::corrupt, "the value of '" + key + "' is no regular file");
+      }
+      if (options_.poll) {
+        return load(std::move(file), static_cast<std::uint64_t>(opened.st_size), key, header_only);
+      }
+      // Held, and still what the name stands for: nobody will fill it again. Being open holds it,
+      // but for writers without leases; those say so before they publish.
+      const bool lock = !ready_.load() || control_->account.locks_needed.load() != 0;
+      if (!lock || flock(file.get(), LOCK_SH | LOCK_NB) == 0) {
+        if (fstatat(folder_.get(), name.c_str(), &named, AT_SYMLINK_NOFOLLOW) != 0) {
+          if (errno == ENOENT) return std::nullopt;
+          throw_system_error("cannot examine the value of", "'" + key + "'", errno);
+        }
+        if (named.st_ino == opened.st_ino && named.st_dev == opened.st_dev) {
+          return load(std::move(file), static_cast<std::uint64_t>(named.st_size), key, header_only);
+        }
+      }
+    }
+    if (attempt > 10) sched_yield();
+    if (deadline.passed()) {
+      throw Error(Status::timeout, "the value of '" + key +
+                                       "' was replaced faster than it could be " + "opened, for " +
+                                       std::to_string(static_cast<int>(deadline.seconds())) + " s");
+    }
+  }
+}
+
+Value Store::load(Fd file, std::uint64_t size, const std::string& key, bool header_only) {
+  try {
+    Value value;
+    value.nbytes = size;
+    std::uint8_t head[first_read];
+    const auto head_size = std::min<std::uint64_t>(size, first_read);
+    std::shared_ptr<Memory> copy;
+    std::uint8_t* first = head;
+    if (!header_only && size <= largest_copied) {
+      copy = Memory::on_heap(size);
+      first = copy->writable_data();
+      read_all(file.get(), first, size, key);
+    } else {
+      read_all(file.get(), first, head_size, key);
+    }
+    const auto end = header_end(first, size);
+    if (copy != nullptr || end <= head_size) {
+      value.header = parse_header(first, size);
+    } else {
+      std::string whole(end, '\0');
+      auto* const bytes = reinterpret_cast<std::uint8_t*>(whole.data());
+      read_all(file.get(), bytes, end, key);
+      value.header = parse_header(bytes, size);
+    }
+    const bool ours = value.header.version.size() == version_digits;
+    if (ours) {
+      value.version = value.header.version;
+      value.time = static_cast<double>(std::strtoull(value.version.c_str(), nullptr, 16)) * 1e-9;
+    } else {
+      struct stat status{};
+      fstat(file.get(), &status);
+      value.time = static_cast<double>(status.st_mtim.tv_sec) +
+                   1e-9 * static_cast<double>(status.st_mtim.tv_nsec);
+      value.version = "foreign-" + std::to_string(status.st_ino) + "-" + std::to_string(size) +
+                      "-" + std::to_string(status.st_mtim.tv_sec) + "." +
+                      std::to_string(status.st_mtim.tv_nsec);
+    }
+    if (header_only) return value;
+    if (copy == nullptr && (!ours || !in_place())) {
+      // Others may change or cut a file of theirs under a mapping.
+      copy = Memory::on_heap(size);
+      read_all(file.get(), copy->writable_data(), size, key);
+    }
+    value.memory = copy != nullptr ? std::move(copy) : Memory::mapped(std::move(file), size);
+    return value;
+  } catch (const Error& error) {
+    if (error.status != Status::corrupt) throw;
+    throw Error(Status::corrupt, "the value of '" + key + "' in " + options_.label +
+                                     " is not sound safetensors: " + error.what());
+  }
+}
+
+void Store::throw_not_found(const std::string& key) {
+  throw Error(Status::key_not_found, "there is no value '" + key + "' in " + options_.label);
+}
+
+Value Store::get(const std::string& key) {
+  const Stopwatch stopwatch(counters_.ns_got);
+  auto value = open_value(key, false);
+  if (!value) throw_not_found(key);
+  counters_.gets.fetch_add(1, std::memory_order_relaxed);
+  counters_.bytes_got.fetch_add(bytes_of_arrays(value->header), std::memory_order_relaxed);
+  return std::move(*value);
+}
+
+Value Store::stat(const std::string& key) {
+  auto value = open_value(key, true);
+  if (!value) throw_not_found(key);
+  return std::move(*value);
+}
+
+Value Store::wait(const std::string& key, double timeout,
+                  const std::optional<std::string>& newer_than, const Interrupt& interrupt) {
+  std::optional<Value> value;
+  const auto ready = [&] {
+    value = open_value(key, false);
+    return value.has_value() && (!newer_than || value->version != *newer_than);
+  };
+  if (!wait_until(stem_of_key(key), timeout, interrupt, ready)) {
+    throw Error(Status::timeout, "no " + std::string(newer_than ? "newer value" : "value") +
+                                     " of '" + key + "' in " + options_.label + " within " +
+                                     readable_seconds(timeout) +
+                                     ": is its producer running, and does it use this store?");
+  }
+  counters_.gets.fetch_add(1, std::memory_order_relaxed);
+  counters_.bytes_got.fetch_add(bytes_of_arrays(value->header), std::memory_order_relaxed);
+  return std::move(*value);
+}
+
+bool Store::wait_until(const std::string& stem, double timeout, const Interrupt& interrupt,
+                       const std::function<bool()>& ready) {
+  if (ready()) return true;
+  const Stopwatch stopwatch(counters_.ns_waited);
+  const Deadline deadline(timeout);
+  bool shared = true;
+  try {
+    pool();
+  } catch (const Error&) {
+    shared = false;  // a folder that only can be read
+  }
+  if (!shared || options_.poll) return poll_until(deadline, interrupt, ready);
+  return wait_on(bell_of(stem), deadline, interrupt, ready);
+}
+
+// The same in every process and language that shares the page: FNV-1a.
+Bell& Store::bell_of(const std::string& stem) {
+  std::uint64_t hash = 0xcbf29ce484222325ULL;
+  for (const char c : stem) hash = (hash ^ static_cast<unsigned char>(c)) * 0x100000001b3ULL;
+  return control_->bells[hash % bell_count];
+}
+
+void Store::ring(const std::string& stem) {
+  if (!options_.poll) bell_of(stem).ring();
+}
+
+bool Store::exists(const std::string& key) {
+  return faccessat(folder_.get(), file_of_stem(stem_for_reading(key)).c_str(), F_OK,
+                   AT_SYMLINK_NOFOLLOW) == 0;
+}
+
+std::vector<std::string> Store::keys(const std::string& prefix) {
+  std::vector<std::string> keys;
+  for (const auto& name : list_directory(folder_.get())) {
+    const auto stem = stem_of_file(name);
+    auto key = stem ? key_behind(*stem) : std::nullopt;
+    if (key && key->compare(0, prefix.size(), prefix) == 0) keys.push_back(std::move(*key));
+  }
+  std::sort(keys.begin(), keys.end());
+  return keys;
+}
+
+std::vector<ForeignFile> Store::foreign_files() {
+  std::vector<ForeignFile> files;
+  for (const auto& name : list_directory(folder_.get())) {
+    if (name == ".dovetail") continue;
+    const auto stem = stem_of_file(name);
+    const auto key = stem ? key_behind(*stem) : std::nullopt;
+    if (!key) {
+      files.push_back({name, stem ? "no key has this file name" : "not a safetensors file"});
+      continue;
+    }
+    try {
+      open_value(*key, true);
+    } catch (const Error& error) {
+      files.push_back({name, error.what()});
+    }
+  }
+  std::sort(files.begin(), files.end(),
+            [](const ForeignFile& a, const ForeignFile& b) { return a.name < b.name; });
+  return files;
+}
+
+}  // namespace dovetail

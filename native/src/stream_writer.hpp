@@ -1,0 +1,119 @@
+// The producing end of a stream: fills blocks and publishes steps.
+//
+//   StreamWriter ─ begin → put/empty … → end | abandon ─ begin → … ─ close
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "lifeline.hpp"
+#include "memory.hpp"
+#include "ring.hpp"
+#include "safetensors.hpp"
+
+namespace dovetail {
+
+struct StreamCounters {
+  std::uint64_t steps = 0, bytes = 0, dropped = 0, redelivered = 0;
+  std::int64_t ns_waited = 0;
+};
+
+// A block of a ring, mapped for as long as this writer may fill it again or a view of it lives.
+struct Mapping {
+  Mapping(std::uint8_t* bytes, std::size_t size) : bytes(bytes), size(size) {}
+  ~Mapping() { unmap(bytes, size); }
+  Mapping(const Mapping&) = delete;
+  Mapping& operator=(const Mapping&) = delete;
+  std::uint8_t* const bytes;
+  const std::size_t size;
+};
+
+class StreamWriter {
+ public:
+  struct Options {
+    std::string path, label;
+    Policy policy;
+    std::uint64_t capacity = 0;
+    std::uint32_t rank = 0, size = 1;
+    double timeout = 60;
+  };
+  // Rank 0 makes the epoch; the others find it.
+  StreamWriter(Options options, const Interrupt& interrupt);
+  ~StreamWriter();
+
+  std::uint64_t epoch() { return ring_->control().epoch; }
+  Policy policy() const { return ring_->policy(); }
+  bool stopped();
+
+  // Begins the next step; waits while the policy holds the producer back.
+  std::uint64_t begin(const Interrupt& interrupt);
+  // Copies an array into the step.
+  void put(const Piece& piece, const Interrupt& interrupt);
+  // Room for an array inside the step: the memory it lies in, and its offset there.
+  std::pair<std::shared_ptr<Memory>, std::uint64_t> empty(const Piece& piece,
+                                                          const Interrupt& interrupt);
+  // Publishes the step. Under lockstep waits until the readers have ended it.
+  void end(const Metadata& metadata, const Interrupt& interrupt);
+  // Gives the step up: nothing of this rank is published.
+  void abandon();
+  // Leaves; by failure if the work went wrong, which readers see as a lost peer.
+  void close(bool failed);
+  const StreamCounters& counters() const { return counters_; }
+
+ private:
+  struct RingBlock {
+    Fd file;
+    std::uint64_t number = 0;
+    std::shared_ptr<Mapping> mapping;
+    std::uint64_t step = no_step;  // published in this step
+  };
+  // Part of a step under construction: a block and the arrays in it.
+  struct Segment {
+    std::shared_ptr<RingBlock> block;
+    std::shared_ptr<Memory> memory;
+    std::uint64_t used = 0;
+    std::vector<Entry> entries;
+  };
+
+  void require_usable();
+  void require_step();
+  void open_epoch();
+  void join_epoch(const Interrupt& interrupt);
+  bool may_admit(std::uint64_t step);
+  bool slot_is_free(std::uint64_t step);
+  bool readers_ended(std::uint64_t step);
+  template <class Ready>
+  void wait_for_readers(const Interrupt& interrupt, const char* purpose, std::uint64_t step,
+                        std::uint64_t needed, Ready ready);
+  bool is_waited_for(const Group& group, std::uint64_t needed);
+  void expel(Group& group);
+  std::pair<std::uint8_t*, std::uint64_t> make_room(const Piece& piece, const Interrupt& interrupt);
+  Segment new_segment(std::uint64_t bytes, const Interrupt& interrupt);
+  std::shared_ptr<RingBlock> acquire(std::uint64_t bytes, const Interrupt& interrupt);
+  std::shared_ptr<RingBlock> reuse(std::uint64_t bytes);
+  std::shared_ptr<RingBlock> create(std::uint64_t bytes);
+  void retire(std::uint64_t smaller_than);
+  std::string block_name(std::uint64_t number) const;
+  void assemble(std::uint64_t header_room, const Interrupt& interrupt);
+  void detach_views(Segment& segment);
+  void release(Segment& segment);
+
+  Options options_;
+  std::shared_ptr<Ring> ring_;
+  std::unique_ptr<Lifeline> lifeline_;
+  std::uint64_t generation_;
+  std::uint64_t next_step_ = 0;
+  bool in_step_ = false;
+  bool closed_ = false;
+  std::vector<std::shared_ptr<RingBlock>> blocks_;
+  std::vector<Segment> segments_;
+  std::uint64_t next_block_ = 0;
+  // Learned from the step before, so that the next one fits at once.
+  std::uint64_t expected_bytes_ = 0;
+  std::uint64_t header_room_ = 1024;
+  StreamCounters counters_;
+};
+
+}  // namespace dovetail
