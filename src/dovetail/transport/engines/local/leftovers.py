@@ -1,0 +1,55 @@
+"""What dead processes left in shared memory. Only that is removed, never a stored value."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from dovetail import _native
+from dovetail.errors import DovetailError
+from dovetail.transport.contract import Leftover
+
+
+def find(root: Path, remove: bool) -> list[Leftover]:
+    """Look through the folder of one user in shared memory.
+
+    Parameters
+    ----------
+    root
+        Its folder; it need not exist.
+    remove
+        Remove what is found.
+    """
+    found: list[Leftover] = []
+    if not root.is_dir():
+        return found
+    for folder in sorted(root.iterdir()):
+        try:
+            if folder.suffix == ".stream":
+                found += _of_stream(folder, remove)
+            elif folder.suffix == ".store":
+                found += _of_store(folder, remove)
+        except (OSError, DovetailError):
+            continue  # it vanished, or belongs to somebody else
+    return found
+
+
+def _of_stream(folder: Path, remove: bool) -> list[Leftover]:
+    if not _native.is_abandoned_stream(os.fspath(folder)):
+        return []
+    nbytes = _allocated(folder)
+    if remove:
+        _native.destroy_stream(os.fspath(folder), folder.stem)
+    return [Leftover(folder, "stream", nbytes, "no living process takes part in it")]
+
+
+def _of_store(folder: Path, remove: bool) -> list[Leftover]:
+    nbytes = _native.dead_blocks(os.fspath(folder), remove)
+    if nbytes == 0:
+        return []
+    blocks = folder / ".dovetail" / "blocks"
+    return [Leftover(blocks, "blocks", nbytes, "the processes that were filling them died")]
+
+
+def _allocated(folder: Path) -> int:
+    return sum(path.stat().st_blocks * 512 for path in folder.rglob("*") if path.is_file())

@@ -1,0 +1,435 @@
+"""The Stream of the local engine: the Python face of the native ring."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import ItemsView, Iterator, KeysView, Mapping
+from types import TracebackType
+from typing import Any, Self
+
+from numpy.typing import DTypeLike, NDArray
+
+from dovetail import _native, observe
+from dovetail.data import Attributes, Dataset, Variable
+from dovetail.data.arrays import attributes_to_json
+from dovetail.data.layout import Entry, attributes_of, decode, encode, make_room
+from dovetail.errors import CoverageError, TransportClosedError
+from dovetail.transport.assembly import GlobalArray, global_arrays
+from dovetail.transport.contract import Participant, Shape, StreamStatistics
+from dovetail.transport.engines.local.deadlines import seconds
+from dovetail.transport.policies import Policy
+
+
+class LocalWriteStep:
+    """A step under construction."""
+
+    def __init__(self, writer: LocalWriter, index: int, attrs: Attributes | None) -> None:
+        self._writer = writer
+        self._index = index
+        self._metadata: dict[str, str] = {}
+        if attrs:
+            self._metadata["dovetail.attrs"] = attributes_to_json(attrs)
+        self._filled_in_place: list[NDArray[Any]] = []
+        self._nbytes = 0
+        self._open = True
+
+    @property
+    def index(self) -> int:
+        return self._index
+
+    def put(
+        self, name: str, array: Any, shape: Shape | None = None, start: Shape | None = None
+    ) -> None:
+        entered = time.perf_counter_ns()
+        native = self._native()
+        metadata: dict[str, str] = {}
+        piece = encode(name, array, metadata)
+        if shape is not None or start is not None:
+            count = piece.shape
+            if f"dovetail.dtype.{name}" in metadata:
+                count = count[:-1]
+            if f"dovetail.order.{name}" in metadata:
+                count = count[::-1]
+            place(name, count, shape, start, metadata)
+        native.put(name, piece.code, piece.shape, piece.buffer)
+        self._metadata |= metadata
+        self._nbytes += piece.buffer.nbytes
+        self._writer.in_calls_ns += time.perf_counter_ns() - entered
+
+    def __setitem__(self, name: str, array: Any) -> None:
+        self.put(name, array)
+
+    def empty(
+        self,
+        name: str,
+        count: Shape,
+        dtype: DTypeLike,
+        shape: Shape | None = None,
+        start: Shape | None = None,
+    ) -> NDArray[Any]:
+        entered = time.perf_counter_ns()
+        native = self._native()
+        metadata: dict[str, str] = {}
+        piece = make_room(name, count, dtype, metadata)
+        extents = piece.shape[:-1] if f"dovetail.dtype.{name}" in metadata else piece.shape
+        place(name, extents, shape, start, metadata)
+        memory, offset, nbytes = native.empty(name, piece.code, piece.shape)
+        self._metadata |= metadata
+        entry = Entry(name, piece.code, piece.shape, offset, nbytes)
+        array = decode([entry], metadata)[name].view(memory)
+        self._filled_in_place.append(array)
+        self._nbytes += nbytes
+        self._writer.in_calls_ns += time.perf_counter_ns() - entered
+        return array
+
+    def _native(self) -> _native.StreamWriter:
+        if not self._open:
+            raise TransportClosedError(
+                f"step {self._index} of {self._writer.url} has ended: begin another with step()"
+            )
+        return self._writer.native
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if not self._open:
+            return
+        self._open = False
+        # What was handed out is read-only from now on; views of it that the caller made are
+        # cut off by the native core.
+        while self._filled_in_place:
+            self._filled_in_place.pop().flags.writeable = False
+        if kind is None:
+            self._writer.end_step(self._metadata, self._nbytes)
+        else:
+            self._writer.native.abandon()
+
+
+def place(
+    name: str,
+    count: tuple[int, ...],
+    shape: Shape | None,
+    start: Shape | None,
+    metadata: dict[str, str],
+) -> None:
+    """Note where a block of shape `count` lies in its global array.
+
+    Raises
+    ------
+    CoverageError
+        If it does not lie inside.
+    """
+    if shape is None and start is None:
+        return
+    if shape is None or start is None:
+        raise CoverageError(f"{name!r}: give both shape= and start=, or neither")
+    whole, first = [int(extent) for extent in shape], [int(extent) for extent in start]
+    inside = len(whole) == len(first) == len(count) and all(
+        begin >= 0 and begin + size <= extent
+        for begin, size, extent in zip(first, count, whole, strict=True)
+    )
+    if not inside:
+        raise CoverageError(
+            f"a block of shape {count} at start={tuple(first)} does not lie inside {name!r} of "
+            f"global shape {tuple(whole)}"
+        )
+    metadata[f"dovetail.shape.{name}"] = json.dumps(whole)
+    metadata[f"dovetail.start.{name}"] = json.dumps(first)
+
+
+class LocalWriter:
+    """The producing end of a stream."""
+
+    def __init__(self, url: str, native: _native.StreamWriter) -> None:
+        self._url = url
+        self._handle: _native.StreamWriter | None = native
+        self._ended: _native.StreamWriter = native
+        kind, window = native.policy
+        self._policy = Policy(kind, window)
+        self._step: LocalWriteStep | None = None
+        self._step_started = 0
+        self.in_calls_ns = 0
+        """Nanoseconds spent inside calls."""
+
+    @property
+    def url(self) -> str:
+        return self._url
+
+    @property
+    def policy(self) -> Policy:
+        return self._policy
+
+    @property
+    def epoch(self) -> int:
+        """How many writers have opened this stream so far, this one included."""
+        return self._ended.epoch
+
+    @property
+    def native(self) -> _native.StreamWriter:
+        """The native writer, while it is open."""
+        if self._handle is None:
+            raise TransportClosedError(f"the stream {self._url} is closed; open it again")
+        return self._handle
+
+    @property
+    def stopped(self) -> bool:
+        return self.native.stopped
+
+    def step(self, attrs: Attributes | None = None) -> LocalWriteStep:
+        entered = time.perf_counter_ns()
+        self._step_started = time.time_ns() if observe.recording else 0
+        native = self.native
+        try:
+            self._step = LocalWriteStep(self, native.begin(), attrs)
+        finally:
+            self.in_calls_ns += time.perf_counter_ns() - entered
+        return self._step
+
+    def end_step(self, metadata: dict[str, str], nbytes: int) -> None:
+        """Publish the step under construction; called as its ``with`` block ends."""
+        entered = time.perf_counter_ns()
+        waited = self.native.statistics()[2] if self._step_started else 0.0
+        try:
+            self.native.end(metadata)
+        finally:
+            self.in_calls_ns += time.perf_counter_ns() - entered
+        if self._step_started:
+            waited_ns = int((self.native.statistics()[2] - waited) * 1e9)
+            ended = time.time_ns()
+            observe.record(
+                observe.WRITE_STEP, self._url, self._step_started, ended, nbytes, waited_ns
+            )
+
+    def statistics(self) -> StreamStatistics:
+        return _statistics(self._ended, self.in_calls_ns)
+
+    def close(self) -> None:
+        self._leave(failed=False)
+
+    def _leave(self, failed: bool) -> None:
+        native, self._handle = self._handle, None
+        if native is not None:
+            native.close(failed)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._leave(failed=kind is not None)
+
+    def __repr__(self) -> str:
+        state = " (closed)" if self._handle is None else ""
+        return f"<StreamWriter {self._url} {self._policy}{state}>"
+
+
+class LocalReadStep(Mapping[str, NDArray[Any]]):
+    """A complete step."""
+
+    def __init__(self, taken: tuple[int, float, list[Any]], end: Any) -> None:
+        self._index, self._time, blocks = taken
+        self._blocks = blocks
+        self._end = end
+        self._ranks: list[tuple[Any, dict[str, Variable]]] = [
+            (memory, decode(entries, metadata)) for memory, entries, metadata in blocks
+        ]
+        self._arrays: dict[str, GlobalArray] | None = None
+        self._attrs: dict[str, Any] | None = None
+
+    @property
+    def index(self) -> int:
+        return self._index
+
+    @property
+    def time(self) -> float:
+        return self._time
+
+    @property
+    def attrs(self) -> dict[str, Any]:
+        if self._attrs is None:
+            self._attrs = {}
+            for _, _, metadata in reversed(self._blocks):
+                self._attrs |= attributes_of(metadata)
+        return self._attrs
+
+    @property
+    def arrays(self) -> dict[str, GlobalArray]:
+        """The global arrays, and the blocks that they lie in."""
+        if self._arrays is None:
+            self._arrays = global_arrays(self._ranks)
+        return self._arrays
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all blocks."""
+        return sum(v.nbytes for _, variables in self._ranks for v in variables.values())
+
+    def _array(self, name: str) -> GlobalArray:
+        array = self.arrays.get(name)
+        if array is None:
+            raise KeyError(
+                f"step {self._index} has no array {name!r}; there are {', '.join(self) or 'none'}"
+            )
+        return array
+
+    def __getitem__(self, name: str) -> NDArray[Any]:
+        array = self._array(name)
+        return array.read((0,) * len(array.shape), array.shape)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.arrays)
+
+    def __len__(self) -> int:
+        return len(self.arrays)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self.arrays
+
+    def keys(self) -> KeysView[str]:
+        return KeysView(self)
+
+    def items(self) -> ItemsView[str, NDArray[Any]]:
+        return ItemsView(self)
+
+    def read(self, name: str, start: Shape, count: Shape) -> NDArray[Any]:
+        return self._array(name).read(start, count)
+
+    def dataset(self) -> Dataset:
+        if len(self._blocks) == 1:
+            memory, entries, metadata = self._blocks[0]
+            return Dataset.from_block(memory, entries, metadata, None)
+        return Dataset(dict(self.items()), self.attrs)
+
+    def torch(self, name: str) -> Any:
+        return self.dataset().torch(name)
+
+    def end(self) -> None:
+        end, self._end = self._end, None
+        if end is not None:
+            end()
+
+    def __repr__(self) -> str:
+        arrays = ", ".join(
+            f"{name}: {array.dtype}{list(array.shape)}" for name, array in self.arrays.items()
+        )
+        return f"<step {self._index} {{{arrays}}} attrs={self.attrs!r}>"
+
+
+class LocalReader:
+    """The consuming end of a stream."""
+
+    def __init__(self, url: str, native: _native.StreamReader, participant: Participant) -> None:
+        self._url = url
+        self._native = native
+        self._timeout = participant.timeout
+        kind, window = native.policy
+        self._policy = Policy(kind, window)
+        self._current: LocalReadStep | None = None
+        self._in_calls_ns = 0
+        self._finished = False
+        self._closed = False
+
+    @property
+    def url(self) -> str:
+        return self._url
+
+    @property
+    def policy(self) -> Policy:
+        return self._policy
+
+    @property
+    def epoch(self) -> int:
+        """Which of the stream's writers, counted from 1, this reader reads."""
+        return self._native.epoch
+
+    def __iter__(self) -> Self:
+        return self
+
+    def __next__(self) -> LocalReadStep:
+        step = self.next_step()
+        if step is None:
+            raise StopIteration
+        return step
+
+    def next_step(self, timeout: float | None = None) -> LocalReadStep | None:
+        if self._finished:
+            return None
+        if self._closed:
+            raise TransportClosedError(f"the stream {self._url} is closed; open it again")
+        entered = time.perf_counter_ns()
+        started = time.time_ns() if observe.recording else 0
+        waited = self._native.statistics()[2] if started else 0.0
+        try:
+            taken = self._native.next(seconds(self._timeout if timeout is None else timeout))
+        finally:
+            self._in_calls_ns += time.perf_counter_ns() - entered
+        if taken is None:
+            self._finished = True
+            self.close()
+            return None
+        step = LocalReadStep(taken, self._native.end)
+        if started:
+            waited_ns = int((self._native.statistics()[2] - waited) * 1e9)
+            observe.record(
+                observe.READ_STEP, self._url, started, time.time_ns(), step.nbytes, waited_ns
+            )
+        if self._current is not None:
+            self._current._end = None
+        self._current = step
+        return step
+
+    def statistics(self) -> StreamStatistics:
+        return _statistics(self._native, self._in_calls_ns)
+
+    def stop(self) -> None:
+        if not self._closed:
+            self._closed = True
+            self._native.stop()
+
+    def close(self) -> None:
+        self._leave(failed=False)
+
+    def _leave(self, failed: bool) -> None:
+        if not self._closed:
+            self._closed = True
+            self._native.close(failed)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._leave(failed=kind is not None)
+
+    def __repr__(self) -> str:
+        state = " (closed)" if self._closed else ""
+        return f"<StreamReader {self._url} {self._policy}{state}>"
+
+
+def _statistics(
+    native: _native.StreamWriter | _native.StreamReader, in_calls_ns: int
+) -> StreamStatistics:
+    steps, nbytes, waited, dropped, redelivered = native.statistics()
+    return StreamStatistics(steps, nbytes, waited, in_calls_ns * 1e-9, dropped, redelivered)
+
+
+def tail(path: str, label: str, timeout: float | None) -> Iterator[LocalReadStep]:
+    """Follow a stream's newest steps from outside."""
+    native = _native.StreamTail(path, label)
+    while (taken := native.next(seconds(timeout))) is not None:
+        yield LocalReadStep(taken, None)

@@ -1,0 +1,241 @@
+"""How an engine is chosen: by the scheme of a URL.
+
+Engines of others are found through the entry-point group ``dovetail.engines``: each entry names
+an object that keeps the :class:`~dovetail.transport.contract.Engine` contract.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import cache
+from typing import Any, Literal, overload
+
+from dovetail.errors import EngineUnavailableError, InvalidURLError
+from dovetail.transport.contract import (
+    Engine,
+    EngineStatus,
+    Leftover,
+    Participant,
+    ReadStep,
+    Store,
+    StreamDescription,
+    StreamReader,
+    StreamWriter,
+)
+from dovetail.transport.policies import Policy, buffered
+from dovetail.transport.url import URL, near_match, parse
+
+_GROUP = "dovetail.engines"
+
+
+@cache
+def _engines() -> dict[str, Engine]:
+    """Every registered engine by scheme. The first to claim a scheme keeps it."""
+    from importlib.metadata import entry_points
+
+    from dovetail.transport.engines.local import ENGINE
+
+    engines: dict[str, Engine] = dict.fromkeys(ENGINE.schemes, ENGINE)
+    for entry in entry_points(group=_GROUP):
+        if entry.value == "dovetail.transport.engines.local:ENGINE":
+            continue
+        try:
+            engine = entry.load()
+            schemes = tuple(engine.schemes)
+        except Exception as error:
+            raise EngineUnavailableError(
+                f"the engine {entry.name!r} ({entry.value}) could not be loaded: {error!r}. "
+                f"Repair or uninstall the package that registers it"
+            ) from error
+        for scheme in schemes:
+            engines.setdefault(scheme, engine)
+    return engines
+
+
+def engine_of(url: URL) -> Engine:
+    """The engine for a URL.
+
+    Raises
+    ------
+    InvalidURLError
+        If no installed engine has this scheme; the near match is named.
+    """
+    if url.scheme in ("shm", "file"):  # without a search through installed packages
+        from dovetail.transport.engines.local import ENGINE
+
+        return ENGINE
+    engine = _engines().get(url.scheme)
+    if engine is None:
+        known = sorted(_engines())
+        raise InvalidURLError(
+            f"no engine for {url.scheme}://{near_match(url.scheme, known)}; installed are "
+            f"{', '.join(scheme + '://' for scheme in known)}"
+        )
+    return engine
+
+
+def engines() -> list[EngineStatus]:
+    """What each installed engine offers, and whether it can run here."""
+    return [engine.status(scheme) for scheme, engine in sorted(_engines().items())]
+
+
+def leftovers(remove: bool = False) -> list[Leftover]:
+    """What dead processes left in shared memory; removed too if so asked."""
+    found: list[Leftover] = []
+    for engine in dict.fromkeys(_engines().values()):
+        found += engine.leftovers(remove)
+    return found
+
+
+def open_store(url: str, *, timeout: float | None = 60.0) -> Store:
+    """Open a store: keyed values that can be read again.
+
+    Parameters
+    ----------
+    url
+        ``shm://name``, ``file:///folder``, … with options as in ``?capacity=2GiB``; or a bare
+        name, which the environment translates (``DOVETAIL_STORE_<NAME>``).
+    timeout
+        Deadline for reaching the store, in seconds, for engines that have a server.
+
+    Returns
+    -------
+    Store
+        A context manager, usable from many threads.
+
+    Raises
+    ------
+    InvalidURLError, EngineUnavailableError, FormatVersionError
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import dovetail as dv
+    >>> with dv.open_store("shm://example") as store:
+    ...     version = store.put("u", np.arange(3.0), attrs={"time": 0.5})
+    ...     store.get("u")["value"]
+    ...     store.destroy()
+    array([0., 1., 2.])
+    """
+    parsed = parse(url, "store")
+    return engine_of(parsed).open_store(parsed)
+
+
+@overload
+def open_stream(
+    url: str,
+    mode: Literal["w"],
+    *,
+    policy: Policy | None = ...,
+    comm: Any = ...,
+    rank: int = ...,
+    size: int = ...,
+    timeout: float | None = ...,
+) -> StreamWriter: ...
+@overload
+def open_stream(
+    url: str,
+    mode: Literal["r"],
+    *,
+    comm: Any = ...,
+    rank: int = ...,
+    size: int = ...,
+    group: str | None = ...,
+    timeout: float | None = ...,
+) -> StreamReader: ...
+def open_stream(
+    url: str,
+    mode: Literal["w", "r"],
+    *,
+    policy: Policy | None = None,
+    comm: Any = None,
+    rank: int = 0,
+    size: int = 1,
+    group: str | None = None,
+    timeout: float | None = 60.0,
+) -> StreamWriter | StreamReader:
+    """Open one end of a stream of steps.
+
+    Parameters
+    ----------
+    url
+        ``shm://name``, …; or a bare name, which the environment translates
+        (``DOVETAIL_STREAM_<NAME>``).
+    mode
+        ``"w"`` for the producer, ``"r"`` for a consumer. Either may come first.
+    policy
+        Flow control, chosen by the writer: :func:`~dovetail.lockstep`,
+        :func:`~dovetail.buffered`, :func:`~dovetail.latest`, :func:`~dovetail.work_queue`.
+        The default is ``buffered(2)``.
+    comm
+        An MPI communicator: all its ranks take part in this end. Instead, `rank` and `size`
+        may say so without MPI.
+    rank, size
+        This process's part of the component.
+    group
+        Names a reader group of several ranks that share no communicator.
+    timeout
+        Deadline of every wait for the other side, in seconds; ``None`` waits for ever. A
+        reader that holds the producer up for longer than the producer's deadline is expelled.
+
+    Returns
+    -------
+    StreamWriter or StreamReader
+
+    Raises
+    ------
+    InvalidURLError, EngineUnavailableError, CapabilityError, StreamBusyError
+    """
+    parsed = parse(url, "stream")
+    if comm is not None:
+        rank, size = comm.Get_rank(), comm.Get_size()
+    if size < 1 or not 0 <= rank < size:
+        raise ValueError(f"rank={rank}, size={size}: the rank must be 0 to size - 1")
+    participant = Participant(rank, size, comm, group, timeout)
+    engine = engine_of(parsed)
+    if mode == "w":
+        if group is not None:
+            raise ValueError("only readers form groups; open with mode 'r' to name one")
+        return engine.open_writer(parsed, policy or buffered(2), participant)
+    if mode == "r":
+        if policy is not None:
+            raise ValueError("the policy is the writer's choice; a reader learns it")
+        if size > 1 and comm is None and group is None:
+            raise ValueError(
+                f"{size} reader ranks without a communicator must say which group they form: "
+                f"pass group='name'"
+            )
+        return engine.open_reader(parsed, participant)
+    raise ValueError(f"mode={mode!r}: open a stream with 'w' or 'r'")
+
+
+def describe_stream(url: str) -> StreamDescription:
+    """A stream seen from outside; nobody is blocked and nothing is taken.
+
+    Raises
+    ------
+    KeyNotFoundError
+        If there is no such stream.
+    """
+    parsed = parse(url, "stream")
+    return engine_of(parsed).describe_stream(parsed)
+
+
+def tail_stream(url: str, timeout: float | None = None) -> Iterator[ReadStep]:
+    """Follow a stream's newest steps without taking part; steps may be skipped.
+
+    Nobody is blocked and nothing is taken. Ends with the stream.
+
+    Raises
+    ------
+    TransportTimeoutError
+        If no new step comes within `timeout` seconds.
+    """
+    parsed = parse(url, "stream")
+    return engine_of(parsed).tail_stream(parsed, timeout)
+
+
+def destroy_stream(url: str) -> None:
+    """Remove a stream with everything it holds. Its participants see the other side lost."""
+    parsed = parse(url, "stream")
+    engine_of(parsed).destroy_stream(parsed)

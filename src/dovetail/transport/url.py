@@ -1,0 +1,114 @@
+"""URLs: which engine moves the data, where, and with which options."""
+
+from __future__ import annotations
+
+import difflib
+import os
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from urllib.parse import parse_qsl, urlencode
+
+from dovetail.errors import InvalidURLError
+
+_UNITS = {"": 1, "B": 1}
+for _power, _letter in enumerate("KMGTP", start=1):
+    _UNITS[_letter + "iB"] = 1024**_power
+    _UNITS[_letter + "B"] = 1000**_power
+_SIZE = re.compile(r"\s*([0-9]+(?:\.[0-9]+)?)\s*([A-Za-z]*)\s*")
+
+
+@dataclass(frozen=True)
+class URL:
+    """A parsed URL: ``scheme://location?option=value``."""
+
+    scheme: str
+    location: str
+    options: dict[str, str] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        query = f"?{urlencode(self.options)}" if self.options else ""
+        return f"{self.scheme}://{self.location}{query}"
+
+    def only(self, *known: str) -> None:
+        """Refuse options that are not among `known`, naming the nearest that is."""
+        for name in self.options:
+            if name not in known:
+                raise InvalidURLError(
+                    f"{self.scheme}:// has no option {name!r}{near_match(name, known)}; "
+                    f"it has {', '.join(known) or 'none'}"
+                )
+
+    def bytes_option(self, name: str) -> int | None:
+        """An option that is a number of bytes, such as ``2GiB``; ``None`` if it is not given."""
+        text = self.options.get(name)
+        if text is None:
+            return None
+        match = _SIZE.fullmatch(text)
+        if match is None or match[2] not in _UNITS:
+            raise InvalidURLError(
+                f"{name}={text!r} is not a size; write a number of bytes, or one with a unit "
+                f"as in 512MiB or 2GiB"
+            )
+        size = int(float(match[1]) * _UNITS[match[2]])
+        if not 1 <= size < 2**63:
+            raise InvalidURLError(f"{name}={text!r} must be at least one byte and below 8 EiB")
+        return size
+
+    def choice_option(self, name: str, *choices: str) -> str:
+        """An option that takes one of `choices`; the first is the default."""
+        text = self.options.get(name, choices[0])
+        if text not in choices:
+            raise InvalidURLError(
+                f"{name}={text!r} is unknown{near_match(text, choices)}; "
+                f"choose {' or '.join(choices)}"
+            )
+        return text
+
+
+def parse(text: str, purpose: str) -> URL:
+    """A URL, or a bare name that the environment translates into one.
+
+    Parameters
+    ----------
+    text
+        ``shm://name``, or a name such as ``staging``, which is looked up in the environment
+        as ``DOVETAIL_<PURPOSE>_STAGING``.
+    purpose
+        ``store`` or ``stream``.
+    """
+    if not isinstance(text, str):
+        raise InvalidURLError(f"a URL is text such as 'shm://name', not {text!r}")
+    if "://" not in text:
+        return _named(text, purpose)
+    scheme, rest = text.split("://", 1)
+    location, _, query = rest.partition("?")
+    try:
+        pairs = parse_qsl(query, keep_blank_values=True, strict_parsing=bool(query))
+    except ValueError as error:
+        raise InvalidURLError(
+            f"the options of {text!r} are not of the form ?name=value&name=value"
+        ) from error
+    options = dict(pairs)
+    if len(options) != len(pairs):
+        raise InvalidURLError(f"an option of {text!r} is given twice")
+    return URL(scheme.lower(), location, options)
+
+
+def _named(name: str, purpose: str) -> URL:
+    variable = f"DOVETAIL_{purpose.upper()}_{re.sub(r'[^A-Za-z0-9]', '_', name).upper()}"
+    text = os.environ.get(variable)
+    if text is None:
+        raise InvalidURLError(
+            f"{name!r} is neither a URL nor a {purpose} of this workflow: write one such as "
+            f"'shm://{name or 'name'}', or set {variable}"
+        )
+    if "://" not in text:
+        raise InvalidURLError(f"{variable}={text!r} is not a URL such as 'shm://name'")
+    return parse(text, purpose)
+
+
+def near_match(word: str, known: Iterable[str]) -> str:
+    """``; did you mean 'x'?`` if some known word is near, else nothing."""
+    near = difflib.get_close_matches(word, list(known), n=1, cutoff=0.5)
+    return f"; did you mean {near[0]!r}?" if near else ""
