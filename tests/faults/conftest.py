@@ -1,0 +1,93 @@
+"""Faults are counted: so many of a kind, so many of them sound."""
+
+from __future__ import annotations
+
+import os
+import random
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import pytest
+
+from dovetail.testing.child_fixtures import session_server
+from dovetail.testing.children import ChildServer
+
+COUNT, SOAK_COUNT = 100, 2_000
+"""Faults of a kind in an ordinary run, and with ``--soak``."""
+SECONDS_EACH = 1.5
+"""The most that one fault may take on average before its test is stopped."""
+
+
+@dataclass
+class Tally:
+    """How many faults of one kind were caused, and after how many all was sound."""
+
+    kind: str
+    wanted: int
+    sound: int = 0
+    details: list[str] = field(default_factory=list)
+
+    def __iter__(self) -> Iterator[int]:
+        """Go through the trials; each counts as sound if its body ends without an error."""
+        for trial in range(self.wanted):
+            yield trial
+            self.sound += 1
+
+    def note(self, detail: str) -> None:
+        """Add something measured to the line of the report."""
+        self.details.append(detail)
+
+    def __str__(self) -> str:
+        notes = f" ({'; '.join(self.details)})" if self.details else ""
+        return f"{self.kind}: {self.sound} of {self.wanted} sound{notes}"
+
+
+_TALLIES = pytest.StashKey[list[Tally]]()
+
+
+def wanted(config: pytest.Config) -> int:
+    """How many faults of a kind this run causes."""
+    default = SOAK_COUNT if config.getoption("soak", default=False) else COUNT
+    return int(os.environ.get("DOVETAIL_FAULT_COUNT", default))
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    seconds = max(120.0, wanted(config) * SECONDS_EACH)
+    for item in items:
+        if item.path.parent.name == "faults" and item.get_closest_marker("timeout") is None:
+            item.add_marker(pytest.mark.timeout(seconds))
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    tallies = terminalreporter.config.stash.get(_TALLIES, [])
+    if tallies:
+        terminalreporter.section("faults")
+        for tally in tallies:
+            terminalreporter.write_line(str(tally), red=tally.sound < tally.wanted)
+
+
+@pytest.fixture
+def faults(request: pytest.FixtureRequest) -> Tally:
+    """The faults of one test, of the kind that its first line says."""
+    kind = (request.function.__doc__ or request.node.name).strip().splitlines()[0].rstrip(".")
+    if hasattr(request.node, "callspec"):
+        kind += f" [{request.node.callspec.id}]"
+    tally = Tally(kind, wanted(request.config))
+    request.config.stash.setdefault(_TALLIES, []).append(tally)
+    return tally
+
+
+@pytest.fixture
+def chance(request: pytest.FixtureRequest) -> random.Random:
+    """Random moments; the seed can be set to repeat a run."""
+    seed = os.environ.get("DOVETAIL_FAULT_SEED") or str(random.SystemRandom().getrandbits(32))
+    print(f"DOVETAIL_FAULT_SEED={seed}")
+    return random.Random(f"{seed}{request.node.name}")
+
+
+@pytest.fixture
+def children(request: pytest.FixtureRequest) -> Iterator[ChildServer]:
+    """Starts processes; those that still run after the test are killed."""
+    server = session_server(request)
+    yield server
+    server.close_children()

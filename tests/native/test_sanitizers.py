@@ -1,0 +1,84 @@
+"""The native core under the address, undefined-behaviour and thread sanitizers."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+SOURCE = Path(__file__).parents[2] / "native"
+
+pytestmark = [pytest.mark.native, pytest.mark.timeout(900)]
+
+
+def program(name: str) -> str | None:
+    """The path of a build tool: of this environment first, else the system's."""
+    return shutil.which(name, path=str(Path(sys.executable).parent)) or shutil.which(name)
+
+
+def build(folder: Path, sanitizers: str) -> Path:
+    """Configure and build the drivers in `folder`; return where they are."""
+    cmake, ninja = program("cmake"), program("ninja")
+    if cmake is None:
+        pytest.skip("needs cmake: pip install cmake")
+    choices = ["-GNinja", f"-DCMAKE_MAKE_PROGRAM={ninja}"] if ninja else []
+    run(
+        cmake, "-S", SOURCE, "-B", folder, f"-DDOVETAIL_SANITIZE={sanitizers}",
+        "-DDOVETAIL_PYTHON=OFF", "-DDOVETAIL_NATIVE_TESTS=ON", "-DCMAKE_BUILD_TYPE=RelWithDebInfo",
+        f"-DPython_EXECUTABLE={sys.executable}", *choices,
+    )  # fmt: skip
+    run(cmake, "--build", folder, "--parallel", "2")
+    return folder / "tests"
+
+
+def run(*command: object, **environment: str) -> str:
+    """Run a command; fail with all that it said."""
+    done = subprocess.run(
+        [str(part) for part in command],
+        capture_output=True,
+        check=False,
+        env={**os.environ, **environment},
+        text=True,
+        timeout=800,
+    )
+    said = f"{done.stdout}{done.stderr}"
+    assert done.returncode == 0, f"{command[0]} ended with {done.returncode}:\n{said[-6000:]}"
+    return said
+
+
+@pytest.fixture(scope="module")
+def with_address_sanitizer(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return build(tmp_path_factory.mktemp("address"), "address,undefined")
+
+
+@pytest.fixture(scope="module")
+def with_thread_sanitizer(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return build(tmp_path_factory.mktemp("thread"), "thread")
+
+
+DRIVERS = [("prefixes_and_mutations", "300000"), ("ring_threads", "200"), ("store_threads", "200")]
+STRICT = {
+    "ASAN_OPTIONS": "abort_on_error=1:detect_leaks=1",
+    "UBSAN_OPTIONS": "halt_on_error=1:print_stacktrace=1",
+    "TSAN_OPTIONS": "halt_on_error=1:second_deadlock_stack=1",
+}
+
+
+@pytest.mark.parametrize(("driver", "size"), DRIVERS, ids=[name for name, _ in DRIVERS])
+def test_the_address_and_undefined_behaviour_sanitizers_find_nothing(
+    with_address_sanitizer: Path, driver: str, size: str
+) -> None:
+    said = run(with_address_sanitizer / driver, size, **STRICT)
+    assert "runtime error" not in said
+    print(said)
+
+
+@pytest.mark.parametrize(("driver", "size"), DRIVERS[1:], ids=[name for name, _ in DRIVERS[1:]])
+def test_the_thread_sanitizer_finds_nothing(
+    with_thread_sanitizer: Path, driver: str, size: str
+) -> None:
+    print(run(with_thread_sanitizer / driver, size, **STRICT))
