@@ -1,0 +1,78 @@
+"""A report as text for people."""
+
+from __future__ import annotations
+
+from dovetail.bench.measure import Label
+from dovetail.bench.run import Report
+from dovetail.bench.targets import Verdict
+
+
+def lines(report: Report) -> list[str]:
+    """A report, line by line."""
+    facts = report.machine
+    load = facts["load_average"][0]
+    text = [
+        f"{facts['cpu']}, {facts['cores']} cores, Linux {facts['kernel']}, load {load:.2f}; "
+        f"{report.settings['repeats']} repeats of {report.settings['batch_seconds'] * 1e3:.0f} ms",
+        "",
+    ]
+    text += _columns(
+        [["BYTES", "PEER", "OPERATION", "MEDIAN", "QUARTILES", "RATE", "SHM IS FASTER BY"]]
+        + _rows(report)
+    )
+    text += ["", *_columns([["TARGET", "MEASURED", "HOLDS"], *map(_verdict, report.verdicts)])]
+    text += ["", *(f"{name} did not run: {why}" for name, why in report.skipped.items())]
+    return text
+
+
+def _rows(report: Report) -> list[list[str]]:
+    ratios = {
+        Label(ratio["peer"], ratio["operation"], ratio["nbytes"]): ratio["ratio"]
+        for ratio in report.ratios()
+    }
+    rows = []
+    previous: int | None = None
+    for measurement in report.measurements:
+        label = measurement.label
+        if previous not in (None, label.nbytes):
+            rows.append([""] * 7)
+        previous = label.nbytes
+        rate = measurement.bytes_per_second
+        rows.append(
+            [
+                _size(label.nbytes),
+                label.peer,
+                label.operation,
+                _duration(measurement.median),
+                " - ".join(
+                    map(_duration, (measurement.lower_quartile, measurement.upper_quartile))
+                ),
+                f"{rate / 1e9:.2f} GB/s" if rate >= 1e7 else "",
+                f"{ratios[label]:.1f} ×" if label in ratios else "",
+            ]
+        )
+    return rows
+
+
+def _verdict(verdict: Verdict) -> list[str]:
+    held = {True: "yes", False: "NO", None: "-"}[verdict.holds]
+    return [verdict.target, verdict.measured, held]
+
+
+def _columns(rows: list[list[str]]) -> list[str]:
+    widths = [max(len(row[place]) for row in rows) for place in range(len(rows[0]))]
+    return [
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in rows
+    ]
+
+
+def _size(nbytes: int) -> str:
+    for unit, name in ((1 << 20, "MiB"), (1 << 10, "KiB")):
+        if nbytes >= unit and nbytes % unit == 0:
+            return f"{nbytes // unit} {name}"
+    return f"{nbytes} B"
+
+
+def _duration(seconds: float) -> str:
+    return f"{seconds * 1e6:.2f} µs" if seconds < 1e-3 else f"{seconds * 1e3:.2f} ms"

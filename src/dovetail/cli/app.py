@@ -1,0 +1,51 @@
+"""The command line, put together from one file a noun."""
+
+from __future__ import annotations
+
+import platform
+from typing import Annotated
+
+import typer
+
+from dovetail.cli import bench, clean, engines, store, stream, trace
+from dovetail.cli.output import AsJson, print_json
+
+app = typer.Typer(
+    name="dovetail",
+    help="Couple simulations with AI. The transport is a URL.",
+    epilog="Example: dovetail store ls shm://fields",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.add_typer(store.app, name="store")
+app.add_typer(stream.app, name="stream")
+app.add_typer(bench.app, name="bench")
+app.command("engines", epilog="Example: dovetail engines --json")(engines.engines)
+app.command("clean", epilog="Example: dovetail clean --dry-run")(clean.clean)
+app.command(
+    "trace", epilog="Example: DOVETAIL_TRACE=run/trace ./simulate; dovetail trace run/trace"
+)(trace.trace)
+
+
+@app.callback(invoke_without_command=True)
+def dovetail(
+    context: typer.Context,
+    version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Couple simulations with AI. The transport is a URL."""
+    if not version:
+        if context.invoked_subcommand is None:
+            print(context.get_help())
+            raise typer.Exit(2)
+        return
+    import dovetail as dv
+
+    if as_json:
+        print_json({"version": dv.__version__, "python": platform.python_version()})
+    else:
+        print(f"dovetail {dv.__version__}")
+    raise typer.Exit
