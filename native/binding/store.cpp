@@ -74,7 +74,7 @@ void bind_store(nb::module_& module) {
             return extents;
           },
           "Where each array lies: (offset, bytes).")
-      .def("commit", &Reservation::commit, nb::call_guard<nb::gil_scoped_release>())
+      .def("commit", &Reservation::commit, "written_to"_a, nb::call_guard<nb::gil_scoped_release>())
       .def("abort", &Reservation::abort, nb::call_guard<nb::gil_scoped_release>());
 
   nb::class_<Store>(module, "Store", "The local Store: a folder of safetensors files.")

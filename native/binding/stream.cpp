@@ -134,11 +134,11 @@ void bind_stream(nb::module_& module) {
           "name"_a, "code"_a, "shape"_a)
       .def(
           "end",
-          [](StreamWriter& self, nb::handle metadata) {
+          [](StreamWriter& self, nb::handle metadata, bool written_to) {
             const auto texts = metadata_from(metadata);
-            without_gil([&] { self.end(texts, check_signals); });
+            without_gil([&] { self.end(texts, written_to, check_signals); });
           },
-          "metadata"_a)
+          "metadata"_a, "written_to"_a)
       .def("abandon", &StreamWriter::abandon)
       .def("close", &StreamWriter::close, "failed"_a, nb::call_guard<nb::gil_scoped_release>())
       .def("statistics",
@@ -183,6 +183,6 @@ void bind_stream(nb::module_& module) {
   module.def("describe_stream", &describe, "path"_a, "label"_a);
   module.def("destroy_stream", &destroy_stream, "path"_a, "label"_a,
              nb::call_guard<nb::gil_scoped_release>());
-  module.def("is_abandoned_stream", &is_abandoned_stream, "path"_a,
+  module.def("dead_epochs", &dead_epochs, "path"_a, "remove"_a,
              nb::call_guard<nb::gil_scoped_release>());
 }

@@ -1,6 +1,7 @@
 #include "bell.hpp"
 
 #include <linux/futex.h>
+#include <sched.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -16,6 +17,14 @@ long futex(std::atomic<std::uint32_t>& word, int operation, std::uint32_t value,
 }
 
 }  // namespace
+
+bool has_several_cores() {
+  static const bool several = [] {
+    cpu_set_t cores;
+    return sched_getaffinity(0, sizeof cores, &cores) == 0 && CPU_COUNT(&cores) > 1;
+  }();
+  return several;
+}
 
 void Bell::ring() {
   // A waiter that counted itself before this load is woken by the change of `rung` or by the wake.

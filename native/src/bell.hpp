@@ -25,21 +25,46 @@ struct alignas(64) Bell {
   void sleep(std::uint32_t seen, std::int64_t nanoseconds);
 };
 
+// Before it sleeps, a waiter looks on for this long: the other side is often about to ring, and
+// waking costs both sides more than that. Not where this process has a single core.
+constexpr std::int64_t longest_look_ns = 30'000;
+bool has_several_cores();
+inline void relax() {
+#if defined(__x86_64__) || defined(__i386__)
+  __builtin_ia32_pause();
+#elif defined(__aarch64__)
+  asm volatile("yield");
+#endif
+}
+
 // Blocks until ready() is true or the deadline passes; returns ready()'s last answer.
 template <class Ready>
-bool wait_on(Bell& bell, const Deadline& deadline, const Interrupt& interrupt, Ready ready) {
+bool wait_on(Bell& bell, const Deadline& deadline, const Interrupt& interrupt, Ready ready,
+             std::int64_t longest = longest_sleep_ns) {
+  auto seen = bell.rung.load();
   if (ready()) return true;
+  if (has_several_cores()) {
+    const auto until = monotonic_ns() + longest_look_ns;
+    for (auto now = monotonic_ns(); now < until && deadline.remaining_ns() > 0;) {
+      for (int i = 0; i < 32; ++i) relax();
+      now = monotonic_ns();
+      const auto rung = bell.rung.load();
+      if (rung == seen) continue;
+      seen = rung;
+      if (ready()) return true;
+    }
+  }
   struct Waiting {
     explicit Waiting(Bell& bell) : bell(bell) { bell.waiters.fetch_add(1); }
     ~Waiting() { bell.waiters.fetch_sub(1); }
     Bell& bell;
   } const waiting(bell);
   for (;;) {
-    const auto seen = bell.rung.load();
+    seen = bell.rung.load();
     if (ready()) return true;
     const auto left = deadline.remaining_ns();
     if (left == 0) return false;
-    bell.sleep(seen, left < longest_sleep_ns ? left : longest_sleep_ns);
+    bell.sleep(seen, left < longest ? left : longest);
     interrupt();
   }
 }

@@ -53,9 +53,12 @@ bool leases_work_in(int directory, const std::string& name) {
 }  // namespace
 
 bool Account::charge(std::uint64_t bytes) {
-  if (allocated.fetch_add(bytes) + bytes <= capacity.load()) return true;
-  credit(bytes);
-  return false;
+  auto before = allocated.load();
+  do {
+    const auto most = capacity.load();
+    if (bytes > most || before > most - bytes) return false;
+  } while (!allocated.compare_exchange_weak(before, before + bytes));
+  return true;
 }
 
 // A recount may have forgotten what is given back here: never below nothing.
@@ -65,12 +68,18 @@ void Account::credit(std::uint64_t bytes) {
   }
 }
 
+void Account::unpark() {
+  auto before = parked.load();
+  while (before != 0 && !parked.compare_exchange_weak(before, before - 1)) {
+  }
+}
+
 Block::~Block() {
   if (bytes != nullptr) unmap(bytes, mapped);
 }
 
-BlockPool::BlockPool(int home, Account& account, Spares& spares, bool recycle)
-    : account_(account), spares_(spares), recycle_(recycle) {
+BlockPool::BlockPool(int home, Account& account, Spares& spares, bool recycle, bool locks)
+    : account_(account), spares_(spares), recycle_(recycle), locks_(locks), owner_(random_name()) {
   const auto open_at = [&](const char* name) {
     Fd folder(openat(home, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC));
     if (!folder) throw_system_error("cannot open the folder", name, errno);
@@ -79,25 +88,17 @@ BlockPool::BlockPool(int home, Account& account, Spares& spares, bool recycle)
   blocks_ = open_at("blocks");
   parked_ = open_at("parked");
   lifelines_ = open_at("lifelines");
-  lifeline_ = std::make_unique<Lifeline>(lifelines_.get());
+  if (locks_) {
+    lifeline_ = std::make_unique<Lifeline>(lifelines_.get());
+    owner_ = lifeline_->name();
+  }
   leases_ = leases_work_in(blocks_.get(), new_name());
   if (recycle_ && !leases_) account_.locks_needed.store(1);
 }
 
-BlockPool::~BlockPool() {
-  if (lifeline_) drop_spare_blocks();
-}
+BlockPool::~BlockPool() { drop_spare_blocks(); }
 
-void BlockPool::abandon() {
-  if (lifeline_) lifeline_->abandon();
-  lifeline_.reset();
-  spare_.clear();
-  published_.clear();
-}
-
-std::string BlockPool::new_name() {
-  return lifeline_->name() + "." + std::to_string(counter_.fetch_add(1));
-}
+std::string BlockPool::new_name() { return owner_ + "." + std::to_string(counter_.fetch_add(1)); }
 
 std::shared_ptr<Block> BlockPool::acquire(std::size_t size) {
   const auto pages = whole_pages(size);
@@ -120,9 +121,19 @@ std::shared_ptr<Block> BlockPool::acquire(std::size_t size) {
 }
 
 bool BlockPool::claim(Block& block) {
-  if (leases_) return block.held = take_lease(block.file.get());
-  // Readers of ours hold a shared lock; others cannot be noticed here.
-  return block.held = flock(block.file.get(), LOCK_EX | LOCK_NB) == 0;
+  if (const auto memory = block.viewed.lock(); memory && memory->exports.load() != 0) return false;
+  // Readers of ours hold a shared lock; where there are no leases others cannot be noticed.
+  const int file = block.file.get();
+  block.held = leases_ ? take_lease(file) : flock(file, LOCK_EX | LOCK_NB) == 0;
+  return block.held;
+}
+
+// Whether a claimed block is as this process left it: somebody may have written to the file.
+bool BlockPool::is_intact(const Block& block) {
+  struct stat status{};
+  return fstat(block.file.get(), &status) == 0 &&
+         status.st_size == static_cast<off_t>(block.length) &&
+         static_cast<std::uint64_t>(status.st_blocks) * 512 >= block.mapped;
 }
 
 void BlockPool::release(Block& block) {
@@ -136,8 +147,10 @@ std::shared_ptr<Block> BlockPool::take_spare(std::size_t pages) {
   for (auto it = spare_.begin(); it != spare_.end(); ++it) {
     if ((*it)->mapped != pages || !claim(**it)) continue;
     auto block = *it;
-    spare_.erase(it);
-    return block;
+    it = spare_.erase(it);
+    if (is_intact(*block)) return block;
+    discard(block);
+    if (it == spare_.end()) break;
   }
   return nullptr;
 }
@@ -157,11 +170,16 @@ std::shared_ptr<Block> BlockPool::take_parked(std::size_t pages) {
                  name.c_str()) != 0) {
       continue;
     }
-    account_.parked.fetch_sub(1);
+    account_.unpark();
     block->name = std::move(name);
     it = published_.erase(it);
-    if (claim(*block)) return block;
-    spare_.push_back(block);
+    if (!claim(*block)) {
+      spare_.push_back(block);
+    } else if (is_intact(*block)) {
+      return block;
+    } else {
+      discard(block);
+    }
   }
   return nullptr;
 }
@@ -191,9 +209,9 @@ std::shared_ptr<Block> BlockPool::create(std::size_t pages) {
       throw Error(Status::full, spares_.explain_full(pages), ENOSPC);
     }
   }
+  block->mapped = pages;
   try {
     block->bytes = map_shared(block->file.get(), pages, pages > page_size);
-    block->mapped = pages;
   } catch (...) {
     unlink_block(block->name, pages);
     throw;
@@ -231,7 +249,11 @@ void BlockPool::publish(const std::shared_ptr<Block>& block, int directory, cons
   const auto own = block->name;
   for (;;) {
     if (exchange_names(blocks_.get(), own.c_str(), directory, name.c_str(), RENAME_EXCHANGE) == 0) {
-      refuse_directory(own, directory, name);
+      if (put_directory_back(own, directory, name)) {
+        discard(block);
+        throw Error(Status::system,
+                    "there is a folder named " + name + " where the value should go", EISDIR);
+      }
       block->name.clear();
       keep_or_unlink(own);
       break;
@@ -272,16 +294,15 @@ void BlockPool::publish(const std::shared_ptr<Block>& block, int directory, cons
   }
 }
 
-// A folder under the name of a value is somebody's: it is put back.
-void BlockPool::refuse_directory(const std::string& own, int directory, const std::string& name) {
+// A folder under the name of a value is somebody's.
+bool BlockPool::put_directory_back(const std::string& own, int directory, const std::string& name) {
   struct stat status{};
   if (fstatat(blocks_.get(), own.c_str(), &status, AT_SYMLINK_NOFOLLOW) != 0 ||
       !S_ISDIR(status.st_mode)) {
-    return;
+    return false;
   }
   exchange_names(blocks_.get(), own.c_str(), directory, name.c_str(), RENAME_EXCHANGE);
-  throw Error(Status::system, "there is a folder named " + name + " where the value should go",
-              EISDIR);
+  return true;
 }
 
 std::shared_ptr<Block> BlockPool::published_block(std::uint64_t inode) {
@@ -325,6 +346,9 @@ bool BlockPool::withdraw(int directory, const std::string& name) {
     if (errno == ENOENT) return false;
     throw_system_error("cannot examine", name, errno);
   }
+  if (S_ISDIR(status.st_mode)) {
+    throw Error(Status::system, name + " is a folder, and no value", EISDIR);
+  }
   const auto own = new_name();
   if (renameat(directory, name.c_str(), blocks_.get(), own.c_str()) != 0) {
     if (errno == ENOENT) return false;
@@ -362,9 +386,11 @@ void BlockPool::drop_spare_blocks() {
 }
 
 void BlockPool::sweep() {
+  if (!locks_) return;  // who is alive cannot be known here
   for (const auto& name : list_directory(parked_.get())) {
-    if (unlinkat(parked_.get(), name.c_str(), 0) == 0) account_.parked.fetch_sub(1);
+    unlinkat(parked_.get(), name.c_str(), 0);
   }
+  account_.parked.store(0);
   std::vector<std::string> dead, alive;
   for (const auto& name : list_directory(blocks_.get())) {
     const auto owner = name.substr(0, name.find('.'));
@@ -379,7 +405,7 @@ void BlockPool::sweep() {
     unlinkat(blocks_.get(), name.c_str(), 0);
   }
   for (const auto& name : list_directory(lifelines_.get())) {
-    if (name.front() != '.' && name != lifeline_->name() && is_dead(lifelines_.get(), name)) {
+    if (name.front() != '.' && name != owner_ && is_dead(lifelines_.get(), name)) {
       unlinkat(lifelines_.get(), name.c_str(), 0);
     }
   }

@@ -18,6 +18,7 @@
 #include <string>
 
 #include "lifeline.hpp"
+#include "memory.hpp"
 #include "posix.hpp"
 
 namespace dovetail {
@@ -30,8 +31,9 @@ struct Block {
   std::size_t mapped = 0;  // whole pages
   std::size_t length = 0;  // of the file
   std::uint64_t inode = 0;
-  bool held = false;  // nobody else can open it, or lock it
-  std::string name;   // private name; empty once published
+  std::weak_ptr<Memory> viewed;  // views that the writer kept of what it filled
+  bool held = false;             // nobody else can open it, or lock it
+  std::string name;              // private name; empty once published
 };
 
 // What the processes that share a store have allocated, in its control page.
@@ -44,6 +46,7 @@ struct Account {
 
   bool charge(std::uint64_t bytes);
   void credit(std::uint64_t bytes);
+  void unpark();
 };
 
 // Finds room when there is none: removes what can be spared. Called without any lock held.
@@ -57,7 +60,8 @@ class Spares {
 class BlockPool {
  public:
   // `home` holds the folders blocks, parked and lifelines.
-  BlockPool(int home, Account& account, Spares& spares, bool recycle);
+  // Without `locks` (a network file system) nobody's life is known, and nothing is swept.
+  BlockPool(int home, Account& account, Spares& spares, bool recycle, bool locks);
   ~BlockPool();
 
   // A block of at least `size` bytes whose file is exactly so long, writable by nobody else.
@@ -78,26 +82,27 @@ class BlockPool {
   void sweep();
   // A private name for a temporary file of ours.
   std::string new_name();
-  // Leaves everything to the parent process, after a fork.
-  void abandon();
 
   std::atomic<std::uint64_t> recycled{0};
 
  private:
   bool claim(Block& block);
+  static bool is_intact(const Block& block);
   std::shared_ptr<Block> take_spare(std::size_t pages);
   std::shared_ptr<Block> take_parked(std::size_t pages);
   std::shared_ptr<Block> create(std::size_t pages);
   bool try_allocate(Block& block, std::size_t bytes);
   void unlink_block(const std::string& name, std::uint64_t bytes);
   void keep_or_unlink(const std::string& name);
-  void refuse_directory(const std::string& own, int directory, const std::string& name);
+  bool put_directory_back(const std::string& own, int directory, const std::string& name);
   std::shared_ptr<Block> published_block(std::uint64_t inode);
 
   Fd blocks_, parked_, lifelines_;
   Account& account_;
   Spares& spares_;
   const bool recycle_;
+  const bool locks_;
+  std::string owner_;  // begins the names of our blocks
   bool leases_ = false;
   std::unique_ptr<Lifeline> lifeline_;
   std::atomic<std::uint64_t> counter_{0};

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <mutex>
 
 namespace dovetail {
 
@@ -9,8 +10,14 @@ namespace dovetail {
 // to an ancestor.
 std::uint64_t fork_generation();
 
-// A registered descriptor is closed in every forked child, at once.
-void close_in_children(int fd);
+// A registered descriptor is closed in every forked child, at once. `forks` keeps a fork from
+// happening between the making of the descriptor and its registration.
+std::unique_lock<std::mutex> hold_forks();
+void close_in_children(int fd, const std::unique_lock<std::mutex>& forks);
 void forget_in_children(int fd);
+
+// Taken for what is done once a handle. No fork happens meanwhile, so that no child inherits it
+// locked.
+std::unique_lock<std::mutex> hold_setup();
 
 }  // namespace dovetail

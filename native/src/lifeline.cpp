@@ -17,6 +17,7 @@ Lifeline::Lifeline(int directory)
   // Locked under a hidden name first: a visible lifeline is never found unlocked while its owner
   // lives.
   const auto hidden = "." + name_;
+  auto forks = hold_forks();
   file_ = Fd(openat(directory, hidden.c_str(), O_CREAT | O_EXCL | O_RDWR | O_CLOEXEC, 0600));
   if (!file_) throw_system_error("cannot create the lifeline", name_, errno);
   if (flock(file_.get(), LOCK_EX | LOCK_NB) != 0) {
@@ -24,7 +25,8 @@ Lifeline::Lifeline(int directory)
     unlinkat(directory, hidden.c_str(), 0);
     throw_system_error("cannot lock the lifeline", name_, error);
   }
-  close_in_children(file_.get());
+  close_in_children(file_.get(), forks);
+  forks.unlock();
   if (renameat(directory, hidden.c_str(), directory, name_.c_str()) != 0) {
     const int error = errno;
     forget_in_children(file_.get());
@@ -47,7 +49,8 @@ bool is_dead(int directory, const std::string& name) {
     if (errno == ENOENT) return true;
     throw_system_error("cannot examine the lifeline", name, errno);
   }
-  return flock(file.get(), LOCK_EX | LOCK_NB) == 0;
+  // Shared, so that two who ask at once do not take each other for the owner.
+  return flock(file.get(), LOCK_SH | LOCK_NB) == 0;
 }
 
 }  // namespace dovetail

@@ -49,9 +49,9 @@ std::shared_ptr<Memory> Memory::on_heap(std::size_t size) {
 
 std::shared_ptr<Memory> Memory::mapped(Fd file, std::size_t size) {
   std::shared_ptr<Memory> memory(new Memory);
+  memory->bytes_ = map_shared_readable(file.get(), size);
   memory->kind_ = Kind::mapped;
   memory->size_ = size;
-  memory->bytes_ = map_shared_readable(file.get(), size);
   if (open_values.fetch_add(1) < most_open_values) {
     memory->file_ = std::move(file);
   } else {

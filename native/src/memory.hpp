@@ -31,9 +31,6 @@ class Memory {
   bool writable() const { return writable_; }
   void set_writable(bool writable) { writable_ = writable; }
 
-  // Keeps a locked file for as long as these bytes are looked at.
-  void hold(Fd lease) { file_ = std::move(lease); }
-
   // Another mapping of the same bytes, in which writing changes nobody else's; nothing if there is
   // no file to map.
   std::shared_ptr<Memory> copy_on_write() const;

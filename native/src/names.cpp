@@ -96,6 +96,11 @@ std::optional<std::string> stem_of_file(std::string_view name) {
   return std::string(name.substr(0, name.size() - suffix.size()));
 }
 
+std::string shortened(std::string_view text, std::size_t most) {
+  if (text.size() <= most) return std::string(text);
+  return std::string(text.substr(0, most - hash_digits)).append(hash_of(text));
+}
+
 std::string hash_in_stem(std::string_view stem) {
   const auto mark = stem.rfind(hash_mark);
   if (mark == std::string_view::npos || stem.size() - mark != hash_mark.size() + hash_digits) {

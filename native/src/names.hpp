@@ -19,6 +19,9 @@ std::optional<std::string> key_of_stem(std::string_view stem);
 std::string file_of_stem(std::string_view stem);
 std::optional<std::string> stem_of_file(std::string_view name);
 
+// A text that fits into `most` bytes: itself, or its beginning and a hash.
+std::string shortened(std::string_view text, std::size_t most);
+
 // The hash in a hashed stem; empty if it is not one.
 std::string hash_in_stem(std::string_view stem);
 

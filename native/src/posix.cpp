@@ -2,9 +2,11 @@
 
 #include <dirent.h>
 #include <fcntl.h>
+#include <linux/fs.h>
 #include <sys/random.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
+#include <sys/syscall.h>
 #include <sys/vfs.h>
 #include <unistd.h>
 
@@ -151,8 +153,14 @@ bool create_small_file_at(int directory, const std::string& name, const std::str
     }
     written += static_cast<std::size_t>(n);
   }
-  const int result = linkat(directory, temporary.c_str(), directory, name.c_str(), 0);
-  const int error = errno;
+  int result = linkat(directory, temporary.c_str(), directory, name.c_str(), 0);
+  int error = errno;
+  if (result != 0 && (error == EPERM || error == EOPNOTSUPP || error == ENOSYS)) {
+    // No hard links here.
+    result = static_cast<int>(syscall(SYS_renameat2, directory, temporary.c_str(), directory,
+                                      name.c_str(), RENAME_NOREPLACE));
+    error = errno;
+  }
   unlinkat(directory, temporary.c_str(), 0);
   if (result == 0) return true;
   if (error == EEXIST) return false;
@@ -170,14 +178,8 @@ FileSystem file_system_of(int directory) {
     case 0xEF53UL:      // ext2, ext3, ext4
     case 0x58465342UL:  // xfs
       return FileSystem::local;
-    case 0x9123683EUL:  // btrfs
-    case 0x794c7630UL:  // overlayfs
-    case 0x2fc12fc1UL:  // zfs
-    case 0xca451a4eUL:  // bcachefs
-    case 0xF2F52010UL:  // f2fs
-      return FileSystem::local_no_remap;
     default:
-      return FileSystem::remote;
+      return FileSystem::other;
   }
 }
 

@@ -56,10 +56,9 @@ std::string read_small_file_at(int directory, const std::string& name);
 bool create_small_file_at(int directory, const std::string& name, const std::string& content);
 
 enum class FileSystem {
-  memory,          // tmpfs, ramfs
-  local,           // ext4, xfs: mapped writes to allocated space are safe
-  local_no_remap,  // btrfs, overlay, zfs…: mmap and futex work; a second write may need space
-  remote,          // anything else: no shared mappings, no locks are relied upon
+  memory,  // tmpfs, ramfs
+  local,   // ext4, xfs: mapped writes to allocated space are safe
+  other,   // network file systems; and those where a second write may need new space (btrfs, zfs…)
 };
 FileSystem file_system_of(int directory);
 

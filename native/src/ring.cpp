@@ -15,9 +15,8 @@ namespace {
 constexpr std::uint64_t done_bit = 1;
 
 std::uint64_t free_word(std::uint64_t step) { return step << 32; }
-std::uint64_t owned_word(std::uint64_t step, std::uint32_t group, std::uint32_t generation) {
-  return step << 32 | (static_cast<std::uint64_t>(generation) & 0xFFFF) << 16 |
-         static_cast<std::uint64_t>(group + 1) << 1;
+std::uint64_t owned_word(std::uint64_t step, std::uint32_t group, std::uint64_t generation) {
+  return step << 32 | (generation & 0xFFFF) << 16 | static_cast<std::uint64_t>(group + 1) << 1;
 }
 bool is_of_step(std::uint64_t word, std::uint64_t step) {
   return word >> 32 == (step & 0xFFFFFFFF);
@@ -43,7 +42,7 @@ std::string lifeline_name(std::uint64_t number) {
 
 std::uint64_t Ring::complete() {
   auto least = no_step;
-  for (std::uint32_t rank = 0; rank < control_->writers; ++rank) {
+  for (std::uint32_t rank = 0; rank < writer_count_; ++rank) {
     least = std::min(least, writers_[rank].ended.load());
   }
   return least;
@@ -51,7 +50,7 @@ std::uint64_t Ring::complete() {
 
 std::uint64_t Ring::ended_by(const Group& group) {
   auto least = no_step;
-  for (std::uint32_t rank = 0; rank < group.size; ++rank) {
+  for (std::uint32_t rank = 0; rank < group.ranks_in_use(); ++rank) {
     if (group.ranks[rank].gone.load() == 0) least = std::min(least, group.ranks[rank].ended.load());
   }
   return least == no_step ? group.picks.load() : least;
@@ -59,14 +58,14 @@ std::uint64_t Ring::ended_by(const Group& group) {
 
 std::uint64_t Ring::taken_by(const Group& group) {
   auto least = no_step;
-  for (std::uint32_t rank = 0; rank < group.size; ++rank) {
+  for (std::uint32_t rank = 0; rank < group.ranks_in_use(); ++rank) {
     if (group.ranks[rank].gone.load() == 0) least = std::min(least, group.ranks[rank].taken.load());
   }
   return least == no_step ? group.picks.load() : least;
 }
 
 bool Ring::has_live_group() {
-  const auto count = control_->group_count.load();
+  const auto count = group_count();
   for (std::uint32_t index = 0; index < count; ++index) {
     if (is_live(control_->groups[index])) return true;
   }
@@ -79,7 +78,7 @@ bool Ring::has_live_group() {
 std::uint64_t Ring::floor() {
   const auto lowest_cursor = [&] {
     auto lowest = no_step;
-    const auto count = control_->group_count.load();
+    const auto count = group_count();
     for (std::uint32_t index = 0; index < count; ++index) {
       const auto& group = control_->groups[index];
       if (is_live(group)) lowest = std::min(lowest, cursor_of(group));
@@ -92,10 +91,8 @@ std::uint64_t Ring::floor() {
   return std::min(first, lowest_cursor());
 }
 
-void Ring::forget_before(std::uint64_t step) { raise_to(control_->oldest, step); }
-
 bool Ring::needed(std::uint64_t step) {
-  switch (control_->policy) {
+  switch (policy_.kind) {
     case PolicyKind::lockstep:
     case PolicyKind::buffered:
       return step >= floor();
@@ -105,7 +102,7 @@ bool Ring::needed(std::uint64_t step) {
       break;
   }
   if (step + 1 >= complete()) return true;
-  const auto count = control_->group_count.load();
+  const auto count = group_count();
   for (std::uint32_t index = 0; index < count; ++index) {
     const auto& group = control_->groups[index];
     if (!is_live(group)) continue;
@@ -119,7 +116,7 @@ bool Ring::needed(std::uint64_t step) {
 
 std::uint64_t Ring::steps_held() {
   const auto all = complete();
-  switch (control_->policy) {
+  switch (policy_.kind) {
     case PolicyKind::lockstep:
     case PolicyKind::buffered: {
       const auto first = floor();
@@ -130,15 +127,18 @@ std::uint64_t Ring::steps_held() {
     case PolicyKind::latest:
       break;
   }
-  return all > control_->oldest.load() ? 1 : 0;
+  return all > floor() ? 1 : 0;
 }
 
 bool Ring::owner_is_live(std::uint64_t owner) {
   const auto number = (owner & 0xFFFF) >> 1;
-  if (number == 0) return false;
-  const auto& group = control_->groups[number - 1];
-  return (group.generation.load() & 0xFFFF) == (owner >> 16 & 0xFFFF) && is_live(group);
+  if (number == 0 || number > most_groups) return false;
+  const auto word = control_->groups[number - 1].word.load();
+  return (Group::generation_in(word) & 0xFFFF) == (owner >> 16 & 0xFFFF) &&
+         Group::state_in(word) == GroupState::live;
 }
+
+void Ring::clear_slot(std::uint64_t step) { slot(step).owner.store(free_word(step)); }
 
 bool Ring::claim(std::uint64_t step, std::uint32_t index, bool& redelivered) {
   auto& word = slot(step).owner;
@@ -146,7 +146,7 @@ bool Ring::claim(std::uint64_t step, std::uint32_t index, bool& redelivered) {
   if (!is_claimable(step)) return false;
   redelivered = owner != free_word(step);
   return word.compare_exchange_strong(
-      owner, owned_word(step, index, control_->groups[index].generation.load()));
+      owner, owned_word(step, index, control_->groups[index].generation()));
 }
 
 bool Ring::is_claimable(std::uint64_t step) {
@@ -156,14 +156,14 @@ bool Ring::is_claimable(std::uint64_t step) {
 
 bool Ring::has_claimable() {
   const auto end = complete();
-  for (auto step = control_->oldest.load(); step < end; ++step) {
+  for (auto step = first_slotted(end); step < end; ++step) {
     if (is_claimable(step)) return true;
   }
   return false;
 }
 
 void Ring::finish(std::uint64_t step, std::uint32_t index) {
-  auto owner = owned_word(step, index, control_->groups[index].generation.load());
+  auto owner = owned_word(step, index, control_->groups[index].generation());
   slot(step).owner.compare_exchange_strong(owner, owner | done_bit);
 }
 
@@ -172,8 +172,14 @@ bool Ring::is_done(std::uint64_t step) {
   return !is_of_step(owner, step) || (owner & done_bit) != 0;
 }
 
+// The oldest step that may still be unfinished: not before `oldest`, nor before what has a slot.
+std::uint64_t Ring::first_slotted(std::uint64_t before) {
+  const auto least = before > slot_count_ ? before - slot_count_ : 0;
+  return std::max(control_->oldest.load(), least);
+}
+
 std::uint64_t Ring::unfinished(std::uint64_t before) {
-  auto first = control_->oldest.load();
+  auto first = first_slotted(before);
   while (first < before && is_done(first)) ++first;
   raise_to(control_->oldest, first);
   std::uint64_t count = 0;
@@ -181,21 +187,29 @@ std::uint64_t Ring::unfinished(std::uint64_t before) {
   return count;
 }
 
+bool Ring::is_inhabited(const Group& group) {
+  for (const auto& rank : group.ranks) {
+    const auto lifeline = rank.lifeline.load();
+    if (lifeline != 0 && rank.gone.load() == 0 &&
+        !is_dead(lifelines_.get(), lifeline_name(lifeline))) {
+      return true;
+    }
+  }
+  return false;
+}
+
 void Ring::bury_dead_groups() {
-  const auto count = control_->group_count.load();
+  const auto count = group_count();
   for (std::uint32_t index = 0; index < count; ++index) {
     auto& group = control_->groups[index];
-    const auto state = group.state.load();
-    const bool there =
-        state == GroupState::live || state == GroupState::joining || state == GroupState::expelled;
-    if (!there) continue;
-    for (std::uint32_t rank = 0; rank < group.size; ++rank) {
+    const auto word = group.word.load();
+    const auto state = Group::state_in(word);
+    if (state != GroupState::live && state != GroupState::expelled) continue;
+    for (std::uint32_t rank = 0; rank < group.ranks_in_use(); ++rank) {
       const auto lifeline = group.ranks[rank].lifeline.load();
       if (lifeline == 0 || group.ranks[rank].gone.load() != 0) continue;
       if (!is_dead(lifelines_.get(), lifeline_name(lifeline))) continue;
-      auto expected = state;
-      if (group.ranks[rank].gone.load() == 0 &&
-          group.state.compare_exchange_strong(expected, GroupState::lost)) {
+      if (group.ranks[rank].gone.load() == 0 && group.change(word, GroupState::lost)) {
         control_->writer_bell.ring();
         control_->reader_bell.ring();
       }
@@ -207,7 +221,7 @@ void Ring::bury_dead_groups() {
 RingState Ring::state() {
   std::uint64_t ended = no_step;
   bool open = false, uneven = false;
-  for (std::uint32_t rank = 0; rank < control_->writers; ++rank) {
+  for (std::uint32_t rank = 0; rank < writer_count_; ++rank) {
     auto& writer = writers_[rank];
     switch (writer.closing.load()) {
       case Closing::by_failure:
@@ -233,18 +247,17 @@ RingState Ring::state() {
   return uneven ? RingState::failed : RingState::ended;
 }
 
+bool Ring::is_led() {
+  const auto lifeline = writers_[0].lifeline.load();
+  return writers_[0].closing.load() == Closing::open && lifeline != 0 &&
+         !is_dead(lifelines_.get(), lifeline_name(lifeline));
+}
+
 // That a stream has ended, or has failed, is held until a reader has heard of it, as steps are.
 bool Ring::is_joinable() {
   const auto now = state();
   if (now == RingState::open || control_->heard.load() == 0) return true;
   return now == RingState::ended && steps_held() != 0;
-}
-
-bool Ring::anybody_alive() {
-  for (const auto& name : list_directory(lifelines_.get())) {
-    if (name.front() != '.' && !is_dead(lifelines_.get(), name)) return true;
-  }
-  return false;
 }
 
 }  // namespace dovetail

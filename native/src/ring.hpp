@@ -56,7 +56,6 @@ struct Contribution {
 
 // A place for a step: step s uses slot s % slots.
 struct Slot {
-  std::atomic<std::uint64_t> step;   // step + 1 since it was admitted
   std::atomic<std::uint64_t> owner;  // work_queue: see Ring::claim
 };
 
@@ -72,9 +71,10 @@ struct ReaderRank {
 enum class Outcome : std::uint32_t { none, end, lost, left };
 
 struct Group {
-  std::atomic<GroupState> state;
-  std::atomic<std::uint32_t> generation;  // counts the groups that used this entry
-  std::uint32_t size;
+  // Generation and state in one word, so that what was seen of one group never changes another
+  // that has the entry by now.
+  std::atomic<std::uint64_t> word;
+  std::atomic<std::uint32_t> size;
   std::atomic<Outcome> outcome;  // how the group's rank 0 saw the stream end
   char name[64];
   std::atomic<std::uint64_t> start;   // the first step it gets (lockstep, buffered)
@@ -82,6 +82,21 @@ struct Group {
   std::atomic<std::uint64_t> chosen;  // those of them that its other ranks may follow
   std::atomic<std::uint64_t> pick[most_picks];
   ReaderRank ranks[most_group_ranks];
+
+  static GroupState state_in(std::uint64_t word) { return static_cast<GroupState>(word & 0xFF); }
+  static std::uint64_t generation_in(std::uint64_t word) { return word >> 8; }
+  GroupState state() const { return state_in(word.load()); }
+  std::uint64_t generation() const { return generation_in(word.load()); }
+  // False if the group has changed since `seen` was read.
+  bool change(std::uint64_t seen, GroupState to) {
+    return word.compare_exchange_strong(
+        seen, (seen & ~std::uint64_t{0xFF}) | static_cast<std::uint64_t>(to));
+  }
+  // The control page may be damaged: never more than there is room for.
+  std::uint32_t ranks_in_use() const {
+    const auto ranks = size.load();
+    return ranks < most_group_ranks ? ranks : most_group_ranks;
+  }
 };
 
 struct RingControl {
@@ -122,12 +137,20 @@ class Ring {
 
   RingControl& control() { return *control_; }
   WriterRank& writer(std::uint32_t rank) { return writers_[rank]; }
-  Slot& slot(std::uint64_t step) { return slots_[step % control_->slots]; }
+  Slot& slot(std::uint64_t step) { return slots_[step % slot_count_]; }
   Contribution& contribution(std::uint64_t step, std::uint32_t rank) {
-    return contributions_[(step % control_->slots) * control_->writers + rank];
+    return contributions_[(step % slot_count_) * writer_count_ + rank];
   }
   Group& group(std::uint32_t index) { return control_->groups[index]; }
-  Policy policy() const { return {control_->policy, control_->window}; }
+  Policy policy() const { return policy_; }
+  std::uint32_t writer_count() const { return writer_count_; }
+  std::uint32_t slot_count() const { return slot_count_; }
+  std::uint32_t group_count() const {
+    const auto count = control_->group_count.load();
+    return count < most_groups ? count : most_groups;
+  }
+  // Readies the slot of a step that is about to be admitted.
+  void clear_slot(std::uint64_t step);
   const std::string& label() const { return label_; }
   int blocks_folder() const { return blocks_.get(); }
   int lifelines_folder() const { return lifelines_.get(); }
@@ -137,15 +160,15 @@ class Ring {
   // Deliveries that every rank of a group, of those still there, has ended.
   std::uint64_t ended_by(const Group& group);
   std::uint64_t taken_by(const Group& group);
-  // The first step that a live group of a bounded policy has not ended.
+  // The first step that a group has not ended (not under work_queue).
   std::uint64_t cursor_of(const Group& group) { return group.start.load() + ended_by(group); }
-  bool is_live(const Group& group) { return group.state.load() == GroupState::live; }
+  bool is_live(const Group& group) { return group.state() == GroupState::live; }
+  // A rank that has neither left nor died may still write to the group's entry.
+  bool is_inhabited(const Group& group);
   bool has_live_group();
 
-  // No step before this one is needed any more (lockstep, buffered); raises `oldest`.
+  // No reader has yet to end a step before this one (not under work_queue); raises `oldest`.
   std::uint64_t floor();
-  // latest: somebody has ended the steps before this one.
-  void forget_before(std::uint64_t step);
   // Whether some reader may still take this complete step.
   bool needed(std::uint64_t step);
   std::uint64_t steps_held();
@@ -157,6 +180,7 @@ class Ring {
   void finish(std::uint64_t step, std::uint32_t group);
   bool is_done(std::uint64_t step);
   std::uint64_t unfinished(std::uint64_t before);
+  std::uint64_t first_slotted(std::uint64_t before);
 
   // The lifeline that create() made for the caller.
   std::unique_ptr<Lifeline> take_lifeline() { return std::move(lifeline_); }
@@ -165,11 +189,12 @@ class Ring {
   void bury_dead_groups();
   // How the writers are; looks at their lifelines if they have not all said so.
   RingState state();
-  bool anybody_alive();
   // False once the epoch was removed. Whoever joins makes a lifeline first and then asks this;
   // whoever removes hides the epoch first and then looks for lifelines.
   bool is_still_there();
 
+  // Whether writer rank 0 is there and has not closed.
+  bool is_led();
   // Whether a reader can still learn something from this epoch.
   bool is_joinable();
   // Removes the epoch, and the stream with it, when nobody can need it any more.
@@ -186,6 +211,10 @@ class Ring {
   std::unique_ptr<Lifeline> lifeline_;
   std::size_t mapped_ = 0;
   RingControl* control_ = nullptr;
+  // Copies, checked as the page was mapped.
+  Policy policy_;
+  std::uint32_t writer_count_ = 0;
+  std::uint32_t slot_count_ = 0;
   WriterRank* writers_ = nullptr;
   Slot* slots_ = nullptr;
   Contribution* contributions_ = nullptr;
@@ -211,7 +240,8 @@ struct StreamSummary {
 StreamSummary describe_stream(const std::string& stream, const std::string& label);
 // Removes a stream with all it holds.
 void destroy_stream(const std::string& stream, const std::string& label);
-// True if no living process takes part in the stream.
-bool is_abandoned_stream(const std::string& stream);
+// Bytes that dead processes left in a stream's folder; removed if so asked. What a living process
+// takes part in, and steps that wait for a reader after a clean end, are left alone.
+std::uint64_t dead_epochs(const std::string& stream, bool remove);
 
 }  // namespace dovetail

@@ -58,6 +58,40 @@ Fd lock_for_opening(const std::string& stream, const std::string& label) {
                                    " for 10 s: is one stopped there?");
 }
 
+bool has_living(int epoch) {
+  const Fd lifelines(openat(epoch, "lifelines", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (!lifelines) return false;
+  for (const auto& name : list_directory(lifelines.get())) {
+    if (name.front() != '.' && !is_dead(lifelines.get(), name)) return true;
+  }
+  return false;
+}
+
+// Removes an epoch in which nobody lives; to be called under the stream's lock. It is hidden first,
+// and then looked at: whoever joins makes a lifeline first, and then looks whether the epoch is
+// still there.
+bool retire_epoch(int folder, const std::string& name) {
+  const bool hidden_before = name.rfind("gone-", 0) == 0;
+  const bool is_epoch = name.size() > 1 && name[0] == 'e' && name[1] >= '0' && name[1] <= '9';
+  if (name.rfind("current-", 0) == 0) unlinkat(folder, name.c_str(), 0);
+  if (!hidden_before && !is_epoch) return false;
+  const auto hidden = hidden_before ? name : "gone-" + random_name();
+  if (!hidden_before && renameat(folder, name.c_str(), folder, hidden.c_str()) != 0) return false;
+  const Fd epoch(openat(folder, hidden.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (epoch && has_living(epoch.get())) {
+    if (!hidden_before) renameat(folder, hidden.c_str(), folder, name.c_str());
+    return false;
+  }
+  remove_tree_at(folder, hidden);
+  return true;
+}
+
+[[noreturn]] void throw_damaged(const std::string& label) {
+  throw Error(Status::corrupt, "the control page of the stream " + label +
+                                   " is damaged: remove the stream (dovetail stream rm " + label +
+                                   ")");
+}
+
 // What speaks against a new epoch while this one is there.
 void refuse_if_busy(Ring& ring) {
   const auto state = ring.state();
@@ -93,15 +127,13 @@ std::shared_ptr<Ring> Ring::create(const std::string& stream, const std::string&
   }
   const auto before = current_epoch(folder.get());
   if (before != 0) {
-    if (const auto old = attach(stream, label)) {
-      refuse_if_busy(*old);
-      if (!old->anybody_alive()) remove_tree_at(folder.get(), epoch_name(before));
-    }
+    if (const auto old = attach(stream, label)) refuse_if_busy(*old);
   }
+  // What earlier epochs left, and writers that died while they made one.
+  for (const auto& name : list_directory(folder.get())) retire_epoch(folder.get(), name);
 
   const auto epoch = before + 1;
   const auto name = epoch_name(epoch);
-  remove_tree_at(folder.get(), name);  // of a writer that died while it made it
   make_directory_at(folder.get(), name);
   Fd inside(openat(folder.get(), name.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   if (!inside) throw_system_error("cannot open", stream + "/" + name, errno);
@@ -139,6 +171,7 @@ std::shared_ptr<Ring> Ring::create(const std::string& stream, const std::string&
   ring->lifeline_ = std::make_unique<Lifeline>(ring->lifelines_folder());
   ring->writer(0).lifeline.store(number_of(ring->lifeline_->name()));
   ring->announce();
+  flock(folder.get(), LOCK_UN);  // not left to the closing: a forked child may have the folder open
   return ring;
 }
 
@@ -191,9 +224,7 @@ void Ring::map(Fd epoch_folder) {
   char head[64] = {};
   if (pread(file.get(), head, sizeof head, 0) != static_cast<ssize_t>(sizeof head) ||
       std::memcmp(head, stream_magic, sizeof stream_magic) != 0) {
-    throw Error(Status::corrupt, "the control page of the stream " + label_ +
-                                     " is damaged: remove the stream (dovetail stream rm " +
-                                     label_ + ")");
+    throw_damaged(label_);
   }
   std::uint32_t format = 0;
   std::memcpy(&format, head + 8, sizeof format);
@@ -208,18 +239,17 @@ void Ring::map(Fd epoch_folder) {
   }
   mapped_ = static_cast<std::size_t>(status.st_size);
   control_ = reinterpret_cast<RingControl*>(map_shared(file.get(), mapped_, true));
-  const bool sound = control_->writers >= 1 && control_->writers <= most_writer_ranks &&
-                     control_->slots >= 1 && control_->slots <= (1U << 20) &&
-                     control_->policy <= PolicyKind::work_queue &&
-                     control_size(control_->writers, control_->slots) <= mapped_;
-  if (!sound) {
-    throw Error(Status::corrupt, "the control page of the stream " + label_ +
-                                     " is damaged: remove the stream (dovetail stream rm " +
-                                     label_ + ")");
-  }
+  policy_ = {control_->policy, control_->window};
+  writer_count_ = control_->writers;
+  slot_count_ = control_->slots;
+  const bool sound = writer_count_ >= 1 && writer_count_ <= most_writer_ranks && slot_count_ >= 1 &&
+                     slot_count_ <= (1U << 20) && policy_.kind <= PolicyKind::work_queue &&
+                     policy_.window >= 1 && policy_.window < slot_count_ &&
+                     control_size(writer_count_, slot_count_) <= mapped_;
+  if (!sound) throw_damaged(label_);
   writers_ = reinterpret_cast<WriterRank*>(control_ + 1);
-  slots_ = reinterpret_cast<Slot*>(writers_ + control_->writers);
-  contributions_ = reinterpret_cast<Contribution*>(slots_ + control_->slots);
+  slots_ = reinterpret_cast<Slot*>(writers_ + writer_count_);
+  contributions_ = reinterpret_cast<Contribution*>(slots_ + slot_count_);
 }
 
 Ring::~Ring() {
@@ -232,21 +262,12 @@ bool Ring::is_still_there() {
 
 void Ring::remove_if_done() {
   if (is_joinable() || has_live_group()) return;
-  if (flock(folder_.get(), LOCK_EX | LOCK_NB) != 0) return;  // a writer opens: it will tidy up
-  const auto name = epoch_name(control_->epoch);
-  const auto hidden = "gone-" + random_name();
-  if (!is_same(folder_.get(), stream_) ||
-      renameat(folder_.get(), name.c_str(), folder_.get(), hidden.c_str()) != 0) {
-    flock(folder_.get(), LOCK_UN);
-    return;
-  }
-  if (anybody_alive()) {
-    renameat(folder_.get(), hidden.c_str(), folder_.get(), name.c_str());
-  } else {
-    if (current_epoch(folder_.get()) == control_->epoch) {
-      unlinkat(folder_.get(), "current", 0);
-    }
-    remove_tree_at(folder_.get(), hidden);
+  // Several may leave at once: the last to have the lock sees nobody.
+  const auto locked = [&] { return flock(folder_.get(), LOCK_EX | LOCK_NB) == 0; };
+  if (!poll_until(Deadline(1), [] {}, locked)) return;  // a writer opens: it will tidy up
+  if (is_same(folder_.get(), stream_) && retire_epoch(folder_.get(), epoch_name(control_->epoch)) &&
+      current_epoch(folder_.get()) == control_->epoch) {
+    unlinkat(folder_.get(), "current", 0);
     rmdir(stream_.c_str());
   }
   flock(folder_.get(), LOCK_UN);
@@ -262,19 +283,19 @@ StreamSummary describe_stream(const std::string& stream, const std::string& labe
   StreamSummary summary{ring->policy(),
                         ring->state(),
                         control.epoch,
-                        control.writers,
+                        ring->writer_count(),
                         ring->complete(),
                         ring->steps_held(),
                         control.account.allocated.load(),
                         control.account.capacity.load(),
                         {}};
-  const auto count = control.group_count.load();
+  const auto count = ring->group_count();
   for (std::uint32_t index = 0; index < count; ++index) {
     const auto& group = ring->group(index);
-    const auto state = group.state.load();
-    if (state == GroupState::unused || state == GroupState::joining) continue;
+    const auto state = group.state();
+    if (state < GroupState::live || state > GroupState::lost) continue;
     summary.groups.push_back({std::string(group.name, strnlen(group.name, sizeof group.name)),
-                              group.size, state, ring->ended_by(group)});
+                              group.ranks_in_use(), state, ring->ended_by(group)});
   }
   return summary;
 }
@@ -290,19 +311,26 @@ void destroy_stream(const std::string& stream, const std::string& label) {
   rmdir(stream.c_str());
 }
 
-bool is_abandoned_stream(const std::string& stream) {
+std::uint64_t dead_epochs(const std::string& stream, bool remove) {
   const Fd folder(open(stream.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-  if (!folder) return false;
-  if (flock(folder.get(), LOCK_EX | LOCK_NB) != 0) return false;
+  if (!folder || flock(folder.get(), LOCK_EX | LOCK_NB) != 0) return 0;
+  const auto current = current_epoch(folder.get());
+  std::uint64_t bytes = 0;
   for (const auto& name : list_directory(folder.get())) {
-    const auto lifelines = name + "/lifelines";
-    const Fd inside(openat(folder.get(), lifelines.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-    if (!inside) continue;
-    for (const auto& lifeline : list_directory(inside.get())) {
-      if (lifeline.front() != '.' && !is_dead(inside.get(), lifeline)) return false;
+    const Fd epoch(openat(folder.get(), name.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+    if (!epoch || has_living(epoch.get())) continue;
+    if (name == epoch_name(current)) {
+      const auto ring = Ring::attach(stream, stream);
+      if (ring != nullptr && ring->state() == RingState::ended && ring->steps_held() != 0) continue;
+    }
+    bytes += bytes_below(folder.get(), name);
+    if (remove && retire_epoch(folder.get(), name) && name == epoch_name(current)) {
+      unlinkat(folder.get(), "current", 0);
     }
   }
-  return true;
+  if (remove) rmdir(stream.c_str());  // if nothing is left
+  flock(folder.get(), LOCK_UN);
+  return bytes;
 }
 
 }  // namespace dovetail

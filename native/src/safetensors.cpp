@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstdio>
+#include <cstdlib>
 #include <cstring>
 #include <nlohmann/json.hpp>
 #include <numeric>
@@ -331,16 +332,33 @@ std::string header_for(const std::vector<Entry>& entries, const Metadata& metada
   return header;
 }
 
-std::string version_text(std::uint64_t version) {
+namespace {
+
+void write_digits(std::uint64_t number, char* last) {
+  for (; number != 0; --last, number >>= 4) *last = "0123456789abcdef"[number & 0xF];
+}
+
+}  // namespace
+
+std::string version_text(std::uint64_t number, std::uint64_t inode) {
   std::string text(version_digits, '0');
-  for (auto digit = text.rbegin(); version != 0; ++digit, version >>= 4) {
-    *digit = "0123456789abcdef"[version & 0xF];
-  }
+  write_digits(number, &text[version_digits / 2 - 1]);
+  write_digits(inode, &text[version_digits - 1]);
   return text;
 }
 
-void stamp_version(std::uint8_t* value, std::uint64_t version) {
-  std::memcpy(value + length_bytes + opening.size(), version_text(version).data(), version_digits);
+void stamp_version(std::uint8_t* value, const std::string& version) {
+  std::memcpy(value + length_bytes + opening.size(), version.data(), version_digits);
+}
+
+bool is_version_of(const std::string& version, std::uint64_t inode) {
+  return version.size() == version_digits &&
+         version.compare(version_digits / 2, version_digits / 2, version_text(0, inode),
+                         version_digits / 2, version_digits / 2) == 0;
+}
+
+std::uint64_t number_in_version(const std::string& version) {
+  return std::strtoull(version.substr(0, version_digits / 2).c_str(), nullptr, 16);
 }
 
 }  // namespace dovetail

@@ -34,7 +34,7 @@ struct Header {
 constexpr std::size_t length_bytes = 8;
 constexpr std::size_t data_alignment = 64;
 constexpr std::uint64_t largest_header = 100'000'000;  // the stock reader's bound
-constexpr std::size_t version_digits = 16;
+constexpr std::size_t version_digits = 32;
 
 // How many bytes the length and the header take; throws Error(Status::corrupt) if `size` bytes
 // cannot be a value. `prefix` holds its first min(size, 8) bytes.
@@ -74,8 +74,13 @@ Layout lay_out(const std::vector<Piece>& pieces, const Metadata& metadata);
 std::string header_for(const std::vector<Entry>& entries, const Metadata& metadata,
                        std::uint64_t data_start);
 
-// Writes the version token into a header made here.
-void stamp_version(std::uint8_t* value, std::uint64_t version);
-std::string version_text(std::uint64_t version);
+// A version token: a number, and the inode of the file that was written. A copy of the file has
+// another inode, and is known to be somebody else's by that.
+std::string version_text(std::uint64_t number, std::uint64_t inode);
+// Writes a version token into a header made here.
+void stamp_version(std::uint8_t* value, const std::string& version);
+// Whether a token was made for this file, and the number in it.
+bool is_version_of(const std::string& version, std::uint64_t inode);
+std::uint64_t number_in_version(const std::string& version);
 
 }  // namespace dovetail

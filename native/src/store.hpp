@@ -9,6 +9,8 @@
 //   <folder>/.dovetail/names/<hash>       the keys that are too long for a file name
 #pragma once
 
+#include <sys/stat.h>
+
 #include <atomic>
 #include <cstdint>
 #include <functional>
@@ -62,8 +64,9 @@ class Reservation {
   const std::shared_ptr<Memory>& memory() const { return memory_; }
   // Where each array lies: its offset from the start of the value, and its bytes.
   std::vector<std::pair<std::uint64_t, std::uint64_t>> extents() const { return extents_; }
-  // Publishes; returns the version. Views that are still alive keep what they show.
-  std::string commit();
+  // Publishes; returns the version. Views that are still alive keep what they show: the block is
+  // not filled again before they are gone. If they may still be `written_to`, they are cut off.
+  std::string commit(bool written_to);
   void abort();
 
  private:
@@ -126,18 +129,24 @@ class Store : private Spares {
   void reclaim() override;
   std::string explain_full(std::uint64_t needed) override;
 
+  // Where appending to a list begins to look for its end.
+  struct ListEnds {
+    std::mutex mutex;
+    std::unordered_map<std::string, std::uint64_t> positions;
+  };
+
+  void leave_to_parent();
   BlockPool& pool();  // makes what writing and waiting need; renewed after a fork
   void map_control();
   std::uint64_t next_version();
-  std::string publish(const std::shared_ptr<Block>& block, std::uint8_t* bytes,
-                      const std::string& stem, bool forget);
-  using Fill = std::function<void(int file, std::uint64_t version)>;
+  std::string publish(const std::shared_ptr<Block>& block, const std::string& stem, bool cut_off);
+  using Fill = std::function<void(int file, const std::string& version)>;
   std::string write_plain(std::size_t size, const std::string& stem, const Fill& fill);
   std::string stem_for_writing(const std::string& key);
   std::string stem_for_reading(const std::string& key);
   std::optional<std::string> key_behind(const std::string& stem);
   std::optional<Value> open_value(const std::string& key, bool header_only);
-  Value load(Fd file, std::uint64_t size, const std::string& key, bool header_only);
+  Value load(Fd file, const struct stat& status, const std::string& key, bool header_only);
   void ring(const std::string& stem);
   bool wait_until(const std::string& stem, double timeout, const Interrupt& interrupt,
                   const std::function<bool()>& ready);
@@ -148,15 +157,13 @@ class Store : private Spares {
   StoreOptions options_;
   Fd folder_;
   FileSystem kind_;
-  std::mutex setup_;
   std::atomic<bool> ready_{false};
   std::uint64_t generation_ = 0;
   Fd home_;
   Control* control_ = nullptr;
   bool control_shared_ = false;
   std::unique_ptr<BlockPool> pool_;
-  std::mutex hints_mutex_;
-  std::unordered_map<std::string, std::uint64_t> list_ends_;
+  std::unique_ptr<ListEnds> list_ends_;
   StoreCounters counters_;
 };
 

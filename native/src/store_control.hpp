@@ -20,6 +20,7 @@ struct Store::Control {
   std::uint32_t reserved;
   char written_by[48];                           // the version of Dovetail that made it
   alignas(64) std::atomic<std::uint64_t> clock;  // the last version given out
+  std::atomic<std::uint32_t> capacity_chosen;    // by ?capacity=
   alignas(64) Account account;
   Bell bells[bell_count];  // one for the keys of one hash
 };

@@ -84,8 +84,8 @@ std::uint64_t Store::append(const std::string& list, const std::string& key) {
   const auto folder = list_folder(list);
   std::uint64_t position = 0;
   {
-    const std::lock_guard lock(hints_mutex_);
-    position = list_ends_[list];
+    const std::lock_guard lock(list_ends_->mutex);
+    position = list_ends_->positions[list];
   }
   position = end_of_list(home_.get(), folder, position);
   while (symlinkat(target.c_str(), home_.get(), (folder + item_name(position)).c_str()) != 0) {
@@ -100,8 +100,8 @@ std::uint64_t Store::append(const std::string& list, const std::string& key) {
     }
   }
   {
-    const std::lock_guard lock(hints_mutex_);
-    list_ends_[list] = position + 1;
+    const std::lock_guard lock(list_ends_->mutex);
+    list_ends_->positions[list] = position + 1;
   }
   ring("list " + list);
   return position;

@@ -65,7 +65,7 @@ std::optional<Value> Store::open_value(const std::string& key, bool header_only)
         throw Error(Status::corrupt, "the value of '" + key + "' is no regular file");
       }
       if (options_.poll) {
-        return load(std::move(file), static_cast<std::uint64_t>(opened.st_size), key, header_only);
+        return load(std::move(file), opened, key, header_only);
       }
       // Held, and still what the name stands for: nobody will fill it again. Being open holds it,
       // but for writers without leases; those say so before they publish.
@@ -76,7 +76,7 @@ std::optional<Value> Store::open_value(const std::string& key, bool header_only)
           throw_system_error("cannot examine the value of", "'" + key + "'", errno);
         }
         if (named.st_ino == opened.st_ino && named.st_dev == opened.st_dev) {
-          return load(std::move(file), static_cast<std::uint64_t>(named.st_size), key, header_only);
+          return load(std::move(file), opened, key, header_only);
         }
       }
     }
@@ -89,8 +89,9 @@ std::optional<Value> Store::open_value(const std::string& key, bool header_only)
   }
 }
 
-Value Store::load(Fd file, std::uint64_t size, const std::string& key, bool header_only) {
+Value Store::load(Fd file, const struct stat& status, const std::string& key, bool header_only) {
   try {
+    const auto size = static_cast<std::uint64_t>(status.st_size);
     Value value;
     value.nbytes = size;
     std::uint8_t head[first_read];
@@ -113,18 +114,16 @@ Value Store::load(Fd file, std::uint64_t size, const std::string& key, bool head
       read_all(file.get(), bytes, end, key);
       value.header = parse_header(bytes, size);
     }
-    const bool ours = value.header.version.size() == version_digits;
+    const bool ours = is_version_of(value.header.version, status.st_ino);
     if (ours) {
       value.version = value.header.version;
-      value.time = static_cast<double>(std::strtoull(value.version.c_str(), nullptr, 16)) * 1e-9;
+      value.time = static_cast<double>(number_in_version(value.version)) * 1e-9;
     } else {
-      struct stat status{};
-      fstat(file.get(), &status);
-      value.time = static_cast<double>(status.st_mtim.tv_sec) +
-                   1e-9 * static_cast<double>(status.st_mtim.tv_nsec);
+      const auto& changed = status.st_mtim;
+      value.time =
+          static_cast<double>(changed.tv_sec) + 1e-9 * static_cast<double>(changed.tv_nsec);
       value.version = "foreign-" + std::to_string(status.st_ino) + "-" + std::to_string(size) +
-                      "-" + std::to_string(status.st_mtim.tv_sec) + "." +
-                      std::to_string(status.st_mtim.tv_nsec);
+                      "-" + std::to_string(changed.tv_sec) + "." + std::to_string(changed.tv_nsec);
     }
     if (header_only) return value;
     if (copy == nullptr && (!ours || !in_place())) {
@@ -189,8 +188,16 @@ bool Store::wait_until(const std::string& stem, double timeout, const Interrupt&
   } catch (const Error&) {
     shared = false;  // a folder that only can be read
   }
-  if (!shared || options_.poll) return poll_until(deadline, interrupt, ready);
-  return wait_on(bell_of(stem), deadline, interrupt, ready);
+  const auto between = [&] {
+    interrupt();
+    struct stat status{};
+    if (fstat(folder_.get(), &status) == 0 && status.st_nlink == 0) {
+      throw Error(Status::closed, "the store " + options_.label +
+                                      " was destroyed while this process waited; open it again");
+    }
+  };
+  if (!shared || options_.poll) return poll_until(deadline, between, ready);
+  return wait_on(bell_of(stem), deadline, between, ready);
 }
 
 // The same in every process and language that shares the page: FNV-1a.

@@ -20,18 +20,16 @@ Store::Store(StoreOptions options) : options_(std::move(options)) {
   make_directories(options_.path, 0700);
   folder_ = open_directory(options_.path);
   kind_ = file_system_of(folder_.get());
-  if (kind_ == FileSystem::remote) {
-    options_.poll = true;
-    options_.recycle = false;
-  }
-  if (!in_place()) options_.recycle = false;
+  // Elsewhere nothing may be mapped for writing: waits poll, and every value is a new file.
+  if (kind_ == FileSystem::other) options_.poll = true;
+  if (options_.poll) options_.recycle = false;
   // Only a store in memory is ours from the start: a folder that somebody gave us to read is left
   // as it is until there is something to write.
   if (options_.own_folder || options_.capacity != 0) pool();
 }
 
 Store::~Store() {
-  if (pool_ && generation_ != fork_generation()) pool_->abandon();
+  if (generation_ != fork_generation()) leave_to_parent();
   pool_.reset();
   if (control_ == nullptr) return;
   if (control_shared_) {
@@ -41,14 +39,22 @@ Store::~Store() {
   }
 }
 
+// In a forked child. What the parent made is the parent's; it may even have been in the middle of a
+// change, by a thread that does not exist here. So it is neither used nor taken apart.
+void Store::leave_to_parent() {
+  (void)pool_.release();
+  (void)list_ends_.release();
+}
+
 BlockPool& Store::pool() {
   if (ready_.load(std::memory_order_acquire) && generation_ == fork_generation()) return *pool_;
-  const std::lock_guard lock(setup_);
+  const auto setup = hold_setup();
   if (ready_.load() && generation_ == fork_generation()) return *pool_;
-  if (pool_) pool_->abandon();
+  if (generation_ != fork_generation()) leave_to_parent();
   if (control_ == nullptr) map_control();
+  list_ends_ = std::make_unique<ListEnds>();
   pool_ = std::make_unique<BlockPool>(home_.get(), control_->account, static_cast<Spares&>(*this),
-                                      options_.recycle);
+                                      options_.recycle, kind_ != FileSystem::other);
   generation_ = fork_generation();
   ready_.store(true, std::memory_order_release);
   return *pool_;
@@ -75,6 +81,7 @@ void Store::map_control() {
   initial->format = store_format;
   std::strncpy(initial->written_by, version_string, sizeof initial->written_by - 1);
   initial->clock.store(static_cast<std::uint64_t>(wall_clock_ns()));
+  initial->capacity_chosen.store(options_.capacity != 0 ? 1 : 0);
   initial->account.capacity.store(options_.capacity != 0 ? options_.capacity
                                                          : default_capacity(folder_.get(), kind_));
   if (options_.poll) {
@@ -110,7 +117,10 @@ void Store::map_control() {
   }
   control_ = reinterpret_cast<Control*>(map_shared(file.get(), sizeof(Control), true));
   control_shared_ = true;
-  if (options_.capacity != 0) control_->account.capacity.store(options_.capacity);
+  if (options_.capacity != 0) {
+    control_->account.capacity.store(options_.capacity);
+    control_->capacity_chosen.store(1);
+  }
 }
 
 std::uint64_t Store::capacity() {
@@ -126,10 +136,15 @@ std::uint64_t Store::bytes_held() {
 
 std::uint64_t Store::blocks_recycled() { return ready_.load() ? pool_->recycled.load() : 0; }
 
-// Makes room: what died with its owner, what was parked; then counts anew what is left.
+// Makes room: what died with its owner, what was parked; then counts anew what is left, and what
+// may be held in all if nobody has chosen.
 void Store::reclaim() {
   pool_->sweep();
-  control_->account.allocated.store(own_bytes());
+  const auto held = own_bytes();
+  control_->account.allocated.store(held);
+  if (control_->capacity_chosen.load() == 0) {
+    control_->account.capacity.store(held + default_capacity(folder_.get(), kind_));
+  }
 }
 
 std::string Store::explain_full(std::uint64_t needed) {
@@ -182,8 +197,8 @@ void Store::for_each_own_value(
     struct stat status{};
     if (!file || fstat(file.get(), &status) != 0 || !S_ISREG(status.st_mode)) continue;
     try {
-      const auto size = static_cast<std::uint64_t>(status.st_size);
-      if (load(std::move(file), size, name, true).header.version.empty()) continue;
+      const auto value = load(std::move(file), status, name, true);
+      if (!is_version_of(value.header.version, status.st_ino)) continue;
     } catch (const Error&) {
       continue;
     }
@@ -192,20 +207,17 @@ void Store::for_each_own_value(
 }
 
 std::uint64_t Store::own_bytes() {
-  auto bytes = bytes_below(folder_.get(), ".dovetail");
+  auto bytes = bytes_below(folder_.get(), ".dovetail/blocks") +
+               bytes_below(folder_.get(), ".dovetail/parked");
   for_each_own_value([&](const std::string&, std::uint64_t held) { bytes += held; });
   return bytes;
 }
 
+// Other threads and processes may be in the middle of a call: they find the folder gone, and say
+// so.
 void Store::destroy() {
   for_each_own_value(
       [&](const std::string& name, std::uint64_t) { unlinkat(folder_.get(), name.c_str(), 0); });
-  {
-    const std::lock_guard lock(setup_);
-    if (pool_ && generation_ != fork_generation()) pool_->abandon();
-    ready_.store(false);
-    pool_.reset();
-  }
   remove_tree_at(folder_.get(), ".dovetail");
   if (options_.own_folder) rmdir(options_.path.c_str());
 }

@@ -1,6 +1,7 @@
 // Publishing values: copied in, or filled in place.
 
 #include <fcntl.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -62,12 +63,12 @@ std::string Store::put(const std::string& key, std::vector<Piece> pieces,
         std::memcpy(block->bytes + layout.offsets[i], pieces[i].data, pieces[i].nbytes);
       }
     }
-    version = publish(block, block->bytes, stem, false);
+    version = publish(block, stem, false);
   } else {
     auto header = layout.header;
-    version = write_plain(layout.total, stem, [&](int file, std::uint64_t number) {
+    version = write_plain(layout.total, stem, [&](int file, const std::string& token) {
       auto* const head = reinterpret_cast<std::uint8_t*>(header.data());
-      stamp_version(head, number);
+      stamp_version(head, token);
       write_all(file, head, header.size(), 0);
       for (std::size_t i = 0; i < pieces.size(); ++i) {
         const auto* const bytes = static_cast<const std::uint8_t*>(pieces[i].data);
@@ -80,21 +81,23 @@ std::string Store::put(const std::string& key, std::vector<Piece> pieces,
   return version;
 }
 
-std::string Store::publish(const std::shared_ptr<Block>& block, std::uint8_t* bytes,
-                           const std::string& stem, bool forget) {
-  const auto version = next_version();
-  stamp_version(bytes, version);
-  if (!forget) pool_->release(*block);
-  pool_->publish(block, folder_.get(), file_of_stem(stem), forget);
+std::string Store::publish(const std::shared_ptr<Block>& block, const std::string& stem,
+                           bool cut_off) {
+  const auto version = version_text(next_version(), block->inode);
+  stamp_version(block->bytes, version);
+  pool_->release(*block);
+  if (cut_off) make_private(block->bytes, block->mapped, block->file.get());
+  pool_->publish(block, folder_.get(), file_of_stem(stem), cut_off);
   ring(stem);
-  return version_text(version);
+  return version;
 }
 
 // Where a mapped write could hit a full file system, or is not seen by others: a new file each
 // time.
 std::string Store::write_plain(std::size_t size, const std::string& stem, const Fill& fill) {
-  auto version = next_version();
-  if (options_.poll) version ^= std::hash<std::string>{}(random_name()) & 0xFF;  // no common clock
+  auto number = next_version();
+  if (options_.poll) number ^= std::hash<std::string>{}(random_name()) & 0xFF;  // no common clock
+  std::string version;
   const auto own = "blocks/" + pool_->new_name();
   const auto room = whole_pages(size);
   if (!control_->account.charge(room)) {
@@ -104,12 +107,19 @@ std::string Store::write_plain(std::size_t size, const std::string& stem, const 
   try {
     Fd file(openat(home_.get(), own.c_str(), O_CREAT | O_EXCL | O_WRONLY | O_CLOEXEC, 0600));
     if (!file) throw_system_error("cannot create", "a value", errno);
+    struct stat status{};
+    if (fstat(file.get(), &status) != 0) throw_system_error("cannot examine", "a value", errno);
+    version = version_text(number, status.st_ino);
     fill(file.get(), version);
     // Network file systems report a full disk as late as here.
     if (close(file.release()) != 0) throw_system_error("cannot write", "a value", errno);
-    if (renameat(home_.get(), own.c_str(), folder_.get(), file_of_stem(stem).c_str()) != 0) {
-      throw_system_error("cannot publish", file_of_stem(stem), errno);
+    const auto name = file_of_stem(stem);
+    struct stat replaced{};
+    const bool replaces = fstatat(folder_.get(), name.c_str(), &replaced, AT_SYMLINK_NOFOLLOW) == 0;
+    if (renameat(home_.get(), own.c_str(), folder_.get(), name.c_str()) != 0) {
+      throw_system_error("cannot publish", name, errno);
     }
+    if (replaces) control_->account.credit(static_cast<std::uint64_t>(replaced.st_blocks) * 512);
   } catch (const Error& error) {
     unlinkat(home_.get(), own.c_str(), 0);
     control_->account.credit(room);
@@ -118,7 +128,7 @@ std::string Store::write_plain(std::size_t size, const std::string& stem, const 
     throw;
   }
   ring(stem);
-  return version_text(version);
+  return version;
 }
 
 std::unique_ptr<Reservation> Store::reserve(const std::string& key, std::vector<Piece> pieces,
@@ -152,7 +162,7 @@ Reservation::~Reservation() {
   }
 }
 
-std::string Reservation::commit() {
+std::string Reservation::commit(bool written_to) {
   if (memory_ == nullptr)
     throw Error(Status::closed, "the reservation is already published or given up");
   if (generation_ != fork_generation()) {
@@ -166,24 +176,14 @@ std::string Reservation::commit() {
   memory->set_writable(false);
   std::string version;
   if (block == nullptr) {
-    version = store_.write_plain(layout_.total, stem_, [&](int file, std::uint64_t number) {
-      stamp_version(memory->writable_data(), number);
+    version = store_.write_plain(layout_.total, stem_, [&](int file, const std::string& token) {
+      stamp_version(memory->writable_data(), token);
       write_all(file, memory->data(), layout_.total, 0);
     });
   } else {
-    // Views that the caller kept: they hold a lease from now on, and can no longer write.
     const bool viewed = memory->exports.load() != 0;
-    if (viewed) {
-      store_.pool_->release(*block);
-      const auto now = store_.next_version();
-      stamp_version(block->bytes, now);
-      make_private(block->bytes, block->mapped, block->file.get());
-      store_.pool_->publish(block, store_.folder_.get(), file_of_stem(stem_), true);
-      store_.ring(stem_);
-      version = version_text(now);
-    } else {
-      version = store_.publish(block, block->bytes, stem_, false);
-    }
+    if (viewed) block->viewed = memory;
+    version = store_.publish(block, stem_, viewed && written_to);
   }
   store_.counters_.puts.fetch_add(1, std::memory_order_relaxed);
   store_.counters_.bytes_put.fetch_add(layout_.total - layout_.header.size(),
@@ -208,10 +208,15 @@ void Store::rename(const std::string& key, const std::string& new_key) {
   pool();
   const auto from = file_of_stem(stem_for_reading(key));
   const auto stem = stem_for_writing(new_key);
-  if (renameat(folder_.get(), from.c_str(), folder_.get(), file_of_stem(stem).c_str()) != 0) {
+  const auto to = file_of_stem(stem);
+  struct stat replaced{};
+  const bool replaces =
+      from != to && fstatat(folder_.get(), to.c_str(), &replaced, AT_SYMLINK_NOFOLLOW) == 0;
+  if (renameat(folder_.get(), from.c_str(), folder_.get(), to.c_str()) != 0) {
     if (errno == ENOENT) throw_not_found(key);
     throw_system_error("cannot rename", "'" + key + "' to '" + new_key + "'", errno);
   }
+  if (replaces) control_->account.credit(static_cast<std::uint64_t>(replaced.st_blocks) * 512);
   ring(stem);
 }
 

@@ -101,44 +101,53 @@ StreamWriter::Segment StreamWriter::new_segment(std::uint64_t bytes, const Inter
 // A block of this writer that no reader needs or holds, or else a new one.
 std::shared_ptr<StreamWriter::RingBlock> StreamWriter::acquire(std::uint64_t bytes,
                                                                const Interrupt& interrupt) {
-  const Deadline deadline(options_.timeout);
-  const auto started = monotonic_ns();
-  for (bool waited = false;; waited = true) {
-    auto block = reuse(bytes);
+  std::shared_ptr<RingBlock> block;
+  const auto found = [&] {
+    block = reuse(bytes);
     if (!block) block = create(bytes);
-    if (block) {
-      if (waited) counters_.ns_waited += monotonic_ns() - started;
-      return block;
-    }
-    // Views in the hands of readers hold every block that could do: they may let go.
-    const bool hopeless = std::none_of(blocks_.begin(), blocks_.end(), [&](const auto& held) {
-      return held->mapping->size >= bytes;
-    });
-    if (hopeless || deadline.passed()) {
-      auto& account = ring_->control().account;
-      const auto space = space_of(ring_->blocks_folder());
-      throw Error(Status::full,
-                  "the stream " + options_.label + " has no room for a block of " +
-                      readable_bytes(bytes) + ": " + readable_bytes(account.allocated.load()) +
-                      " of its capacity of " + readable_bytes(account.capacity.load()) +
-                      " are taken (" + std::to_string(blocks_.size()) +
-                      " blocks of this rank, waiting for readers or held by views in their "
-                      "hands), and its file system has " +
-                      readable_bytes(space.available) +
-                      " free. Let go of views, or open it with another ?capacity=",
-                  ENOSPC);
-    }
-    const timespec pause{0, 1'000'000};
-    nanosleep(&pause, nullptr);
-    interrupt();
+    return block != nullptr;
+  };
+  if (found()) return block;
+  auto& account = ring_->control().account;
+  std::uint64_t ours = 0;
+  for (const auto& held : blocks_) ours += held->mapping->size;
+  const auto allocated = account.allocated.load();
+  const auto others = allocated > ours ? allocated - ours : 0;
+  const bool could_do = others + bytes <= account.capacity.load() &&
+                        bytes <= space_of(ring_->blocks_folder()).available + ours;
+  if (!blocks_.empty() && could_do) {
+    // Views in the hands of readers hold every block that could do: they may let go. Nobody rings
+    // then.
+    constexpr std::int64_t glance = 2'000'000;
+    wait_while(next_step_, interrupt, found, glance);
+    if (block) return block;
   }
+  if (stopped()) {
+    throw Error(Status::stopped, "a reader of " + options_.label + " called stop(): end the work");
+  }
+  throw Error(Status::full,
+              "the stream " + options_.label + " has no room for a block of " +
+                  readable_bytes(bytes) + ": " + readable_bytes(account.allocated.load()) +
+                  " of its capacity of " + readable_bytes(account.capacity.load()) +
+                  " are taken (" + std::to_string(blocks_.size()) +
+                  " blocks of this rank, waiting for readers or held by views in their hands), and "
+                  "its file system has " +
+                  readable_bytes(space_of(ring_->blocks_folder()).available) +
+                  " free. Let go of views, or open it with another ?capacity=",
+              ENOSPC);
+}
+
+bool StreamWriter::is_viewed(const RingBlock& block) {
+  const auto memory = block.viewed.lock();
+  return memory != nullptr && memory->exports.load() != 0;
 }
 
 std::shared_ptr<StreamWriter::RingBlock> StreamWriter::reuse(std::uint64_t bytes) {
   for (const auto& block : blocks_) {
     if (block->mapping->size < bytes) continue;
     if (block->step != no_step && ring_->needed(block->step)) continue;
-    if (flock(block->file.get(), LOCK_EX | LOCK_NB) != 0) continue;  // a view holds it
+    if (is_viewed(*block)) continue;
+    if (flock(block->file.get(), LOCK_EX | LOCK_NB) != 0) continue;  // a reader's view holds it
     auto taken = block;
     blocks_.erase(std::find(blocks_.begin(), blocks_.end(), taken));
     taken->step = no_step;
@@ -177,7 +186,13 @@ std::shared_ptr<StreamWriter::RingBlock> StreamWriter::create(std::uint64_t byte
     throw_system_error("cannot allocate", readable_bytes(size), error);
   }
   flock(block->file.get(), LOCK_EX | LOCK_NB);
-  block->mapping = std::make_shared<Mapping>(map_shared(block->file.get(), size, true), size);
+  try {
+    block->mapping = std::make_shared<Mapping>(map_shared(block->file.get(), size, true), size);
+  } catch (...) {
+    unlinkat(ring_->blocks_folder(), name.c_str(), 0);
+    account.credit(size);
+    throw;
+  }
   retire(bytes);
   return block;
 }
@@ -188,7 +203,7 @@ void StreamWriter::retire(std::uint64_t smaller_than) {
   const auto useless = [&](const std::shared_ptr<RingBlock>& block) {
     if (block->mapping->size >= smaller_than) return false;
     if (block->step != no_step && ring_->needed(block->step)) return false;
-    if (flock(block->file.get(), LOCK_EX | LOCK_NB) != 0) return false;
+    if (is_viewed(*block) || flock(block->file.get(), LOCK_EX | LOCK_NB) != 0) return false;
     unlinkat(ring_->blocks_folder(), block_name(block->number).c_str(), 0);
     control.account.credit(block->mapping->size);
     control.retired.fetch_add(1);
@@ -218,31 +233,34 @@ void StreamWriter::assemble(std::uint64_t header_room, const Interrupt& interrup
   }
 }
 
-// Whoever still has a view of the block may not write to what is published: the view keeps what it
-// shows, in a mapping of its own, and holds a lease on the block.
-void StreamWriter::detach_views(Segment& segment) {
+// Ends the right to write to a block. Whoever still has a view of it keeps what it shows: the block
+// is not filled again before. A view that may be written to gets a mapping of its own.
+void StreamWriter::give_up(Segment& segment, bool written_to) {
   auto& block = *segment.block;
   segment.memory->set_writable(false);
   if (segment.memory->exports.load() != 0) {
-    const auto name = block_name(block.number);
-    Fd lease(openat(ring_->blocks_folder(), name.c_str(), O_RDWR | O_CLOEXEC));
-    if (!lease) throw_system_error("cannot open a block of", options_.label, errno);
-    make_private(block.mapping->bytes, block.mapping->size, block.file.get());
-    const auto size = block.mapping->size;
-    block.mapping = std::make_shared<Mapping>(map_shared(block.file.get(), size, false), size);
-    flock(block.file.get(), LOCK_UN);
-    flock(lease.get(), LOCK_SH);
-    segment.memory->hold(std::move(lease));
-  } else {
-    flock(block.file.get(), LOCK_UN);
+    block.viewed = segment.memory;
+    if (written_to) {
+      const auto size = block.mapping->size;
+      auto fresh = std::make_shared<Mapping>(map_shared(block.file.get(), size, true), size);
+      make_private(block.mapping->bytes, size, block.file.get());
+      block.mapping = std::move(fresh);
+    }
   }
-  blocks_.push_back(segment.block);
+  flock(block.file.get(), LOCK_UN);
 }
 
 // Takes the block of a segment that is not published back.
-void StreamWriter::release(Segment& segment) {
+void StreamWriter::release(Segment& segment) noexcept {
   segment.block->step = no_step;
-  detach_views(segment);
+  try {
+    give_up(segment, true);
+    blocks_.push_back(segment.block);
+  } catch (const Error&) {  // without a descriptor or a mapping to spare: the block is given up
+    unlinkat(ring_->blocks_folder(), block_name(segment.block->number).c_str(), 0);
+    ring_->control().account.credit(segment.block->mapping->size);
+    ring_->control().retired.fetch_add(1);
+  }
 }
 
 }  // namespace dovetail

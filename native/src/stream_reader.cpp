@@ -7,11 +7,13 @@
 
 #include "error.hpp"
 #include "fork.hpp"
+#include "names.hpp"
 
 namespace dovetail {
 
 StreamReader::StreamReader(Options options, const Interrupt& interrupt)
     : options_(std::move(options)), generation_(fork_generation()) {
+  options_.group = shortened(options_.group, sizeof Group::name - 1);
   if (options_.size > most_group_ranks) {
     throw Error(Status::capability, "a reader group on this engine has at most " +
                                         std::to_string(most_group_ranks) + " ranks");
@@ -29,29 +31,32 @@ StreamReader::StreamReader(Options options, const Interrupt& interrupt)
 
 bool StreamReader::try_join() {
   ring_ = Ring::attach(options_.path, options_.label);
-  if (ring_ == nullptr) return false;
-  if (!ring_->is_joinable()) return false;
+  if (ring_ == nullptr || !ring_->is_joinable()) return false;
+  bool joined = false;
   try {
-    return options_.rank == 0 ? lead_group() : follow_group();
+    lifeline_ = std::make_unique<Lifeline>(ring_->lifelines_folder());
+    ring_->bury_dead_groups();
+    joined = ring_->is_still_there() && (options_.rank == 0 ? lead_group() : follow_group());
   } catch (const Error& error) {
-    if (error.system_error == ENOENT) return false;  // the epoch was removed meanwhile
-    throw;
+    if (error.system_error != ENOENT) throw;  // else the epoch was removed meanwhile
   }
+  if (!joined) lifeline_.reset();
+  return joined;
 }
 
 bool StreamReader::lead_group() {
   auto& control = ring_->control();
-  lifeline_ = std::make_unique<Lifeline>(ring_->lifelines_folder());
-  if (!ring_->is_still_there()) return false;
-  ring_->bury_dead_groups();
   for (std::uint32_t index = 0; index < most_groups; ++index) {
     auto& group = control.groups[index];
-    auto state = group.state.load();
+    auto word = group.word.load();
+    const auto state = Group::state_in(word);
     const bool reusable = state == GroupState::unused || state == GroupState::left ||
                           state == GroupState::failed || state == GroupState::lost;
-    if (!reusable || !group.state.compare_exchange_strong(state, GroupState::joining)) continue;
-    group.generation.fetch_add(1);
-    group.size = options_.size;
+    if (!reusable || ring_->is_inhabited(group)) continue;
+    const auto joining =
+        (Group::generation_in(word) + 1) << 8 | static_cast<std::uint64_t>(GroupState::joining);
+    if (!group.word.compare_exchange_strong(word, joining)) continue;
+    group.size.store(options_.size);
     group.outcome.store(Outcome::none);
     std::memset(group.name, 0, sizeof group.name);
     std::strncpy(group.name, options_.group.c_str(), sizeof group.name - 1);
@@ -63,23 +68,22 @@ bool StreamReader::lead_group() {
       rank.ended.store(0);
       rank.gone.store(0);
     }
-    entry_ = index;
-    take_entry(group);
+    take_entry(index);
+    self_->lifeline.store(number_of(lifeline_->name()));
     auto count = control.group_count.load();
     while (count <= index && !control.group_count.compare_exchange_weak(count, index + 1)) {
     }
     // See Ring::floor for why `oldest` is read again once the group is live.
     auto start = control.oldest.load();
     group.start.store(start);
-    group.state.store(GroupState::live);
+    group.change(joining, GroupState::live);
     for (auto again = control.oldest.load(); again != start; again = control.oldest.load()) {
       start = again;
       group.start.store(start);
     }
-    if (ring_->policy().kind == PolicyKind::latest) {  // what was dropped before does not count
-      const auto complete = ring_->complete();
-      group.start.store(complete == 0 ? 0 : complete - 1);
-    }
+    // Of what `latest` drops, that before does not count.
+    const auto complete = ring_->complete();
+    first_step_ = complete > start ? complete - 1 : start;
     control.writer_bell.ring();
     control.reader_bell.ring();
     return true;
@@ -88,35 +92,28 @@ bool StreamReader::lead_group() {
                                       std::to_string(most_groups) + " reader groups");
 }
 
-void StreamReader::take_entry(Group& group) {
-  group_ = &group;
-  group_generation_ = group.generation.load();
-  self_ = &group.ranks[options_.rank];
-  self_->lifeline.store(number_of(lifeline_->name()));
+void StreamReader::take_entry(std::uint32_t index) {
+  entry_ = index;
+  group_ = &ring_->group(index);
+  self_ = &group_->ranks[options_.rank];
 }
 
 bool StreamReader::follow_group() {
-  auto& control = ring_->control();
-  for (std::uint32_t index = 0; index < control.group_count.load(); ++index) {
-    auto& group = control.groups[index];
-    if (!ring_->is_live(group) || group.size != options_.size) continue;
+  for (std::uint32_t index = 0; index < ring_->group_count(); ++index) {
+    auto& group = ring_->group(index);
+    if (!ring_->is_live(group) || group.size.load() != options_.size) continue;
     const bool ours = options_.known_group >= 0 ? index == options_.known_group
                                                 : std::strncmp(group.name, options_.group.c_str(),
                                                                sizeof group.name - 1) == 0;
     if (!ours) continue;
-    auto lifeline = std::make_unique<Lifeline>(ring_->lifelines_folder());
     std::uint64_t vacant = 0;
-    if (!group.ranks[options_.rank].lifeline.compare_exchange_strong(vacant,
-                                                                     number_of(lifeline->name()))) {
+    if (!group.ranks[options_.rank].lifeline.compare_exchange_strong(
+            vacant, number_of(lifeline_->name()))) {
       throw Error(Status::busy, "rank " + std::to_string(options_.rank) + " of the reader group '" +
                                     options_.group + "' of " + options_.label +
                                     " is already there");
     }
-    entry_ = index;
-    group_ = &group;
-    group_generation_ = group.generation.load();
-    self_ = &group.ranks[options_.rank];
-    lifeline_ = std::move(lifeline);
+    take_entry(index);
     return true;
   }
   return false;
@@ -144,8 +141,8 @@ void StreamReader::require_usable() {
 
 // Throws if this group does not take part any more.
 void StreamReader::check_membership() {
-  const auto state = group_->state.load();
-  if (group_->generation.load() == group_generation_ && state == GroupState::live) return;
+  const auto state = group_->state();
+  if (state == GroupState::live) return;  // nobody else gets the entry while this rank lives
   if (state == GroupState::expelled) {
     throw Error(Status::expelled,
                 "this reader of " + options_.label +
@@ -177,15 +174,13 @@ std::optional<std::uint64_t> StreamReader::choose_step() {
       return std::nullopt;
     }
     case PolicyKind::latest:
-      if (complete != 0 && (last_step_ == no_step || complete - 1 > last_step_)) {
-        return complete - 1;
-      }
+      if (complete > next_step()) return complete - 1;
       return std::nullopt;
     case PolicyKind::work_queue:
       break;
   }
   ring_->unfinished(complete);  // raises `oldest` past what is done
-  for (auto step = ring_->control().oldest.load(); step < complete; ++step) {
+  for (auto step = ring_->first_slotted(complete); step < complete; ++step) {
     bool redelivered = false;
     if (!ring_->claim(step, entry_, redelivered)) continue;
     counters_.redelivered += redelivered ? 1 : 0;
@@ -217,6 +212,8 @@ std::optional<std::uint64_t> StreamReader::find_pick() {
     if (group_->chosen.load() > taken_) return group_->pick[taken_ % most_picks].load();
     return std::nullopt;
   }
+  // Chosen before, but then its blocks could not be opened.
+  if (group_->picks.load() > taken_) return group_->pick[taken_ % most_picks].load();
   // The other ranks may lag behind by as many deliveries as there are places.
   if (taken_ >= ring_->ended_by(*group_) + most_picks) return std::nullopt;
   const auto step = choose_step();
@@ -266,7 +263,7 @@ bool StreamReader::has_next_step() {
     case PolicyKind::buffered:
       return group_->start.load() + taken_ < complete;
     case PolicyKind::latest:
-      return complete != 0 && (last_step_ == no_step || complete - 1 > last_step_);
+      return complete > next_step();
     case PolicyKind::work_queue:
       break;
   }
@@ -280,7 +277,6 @@ std::optional<Step> StreamReader::next(double timeout, const Interrupt& interrup
   check_membership();
   auto& control = ring_->control();
   const auto started = monotonic_ns();
-  auto checked = started;
   std::optional<std::uint64_t> step;
   bool ended = false;
   const auto look = [&] {
@@ -288,12 +284,12 @@ std::optional<Step> StreamReader::next(double timeout, const Interrupt& interrup
     if (step) return true;
     const auto now = monotonic_ns();
     bool writers_left = options_.rank != 0 && group_->outcome.load() != Outcome::none;
-    for (std::uint32_t rank = 0; rank < control.writers && !writers_left; ++rank) {
+    for (std::uint32_t rank = 0; rank < ring_->writer_count() && !writers_left; ++rank) {
       writers_left = ring_->writer(rank).closing.load() != Closing::open;
     }
-    const bool due = now - checked >= longest_sleep_ns / 2;
+    const bool due = now - checked_ >= longest_sleep_ns / 2;
     if (due) {
-      checked = now;
+      checked_ = now;
       ring_->bury_dead_groups();
       check_membership();
     }
@@ -319,7 +315,8 @@ std::optional<Step> StreamReader::next(double timeout, const Interrupt& interrup
                                      " is not in its blocks: was the stream tampered with?");
   }
   if (ring_->policy().kind == PolicyKind::latest) {
-    counters_.dropped += *step - (last_step_ == no_step ? group_->start.load() : last_step_ + 1);
+    if (options_.rank != 0 && last_step_ == no_step) first_step_ = *step;  // as rank 0 found it
+    counters_.dropped += *step - next_step();
   }
   last_step_ = *step;
   taken_ += 1;
@@ -339,12 +336,14 @@ void StreamReader::end() {
   if (ring_->policy().kind == PolicyKind::work_queue) {
     if (ring_->ended_by(*group_) >= taken_) ring_->finish(last_step_, entry_);
     ring_->control().reader_bell.ring();  // others may be waiting for the last step to be done
-  } else if (ring_->policy().kind == PolicyKind::latest) {
-    ring_->forget_before(last_step_ + 1);
   } else {
+    // Under `latest` deliveries skip steps: the group's cursor is moved along.
+    const bool skips = ring_->policy().kind == PolicyKind::latest && options_.rank == 0;
+    if (skips) group_->start.store(last_step_ + 1 - taken_);
     ring_->floor();
   }
   ring_->control().writer_bell.ring();
+  if (options_.size > 1) ring_->control().reader_bell.ring();
 }
 
 void StreamReader::stop() {
@@ -357,24 +356,25 @@ void StreamReader::close(bool failed) {
   if (closed_) return;
   closed_ = true;
   if (generation_ != fork_generation() || ring_ == nullptr || self_ == nullptr) return;
-  self_->gone.store(1);
   ring_->control().heard.store(1);
-  const bool same = group_->generation.load() == group_generation_;
   bool last = true;
-  for (std::uint32_t rank = 0; rank < group_->size; ++rank) {
-    last =
-        last && (group_->ranks[rank].gone.load() != 0 || group_->ranks[rank].lifeline.load() == 0);
+  for (std::uint32_t rank = 0; rank < group_->ranks_in_use(); ++rank) {
+    const auto& other = group_->ranks[rank];
+    last = last && (rank == options_.rank || other.gone.load() != 0 || other.lifeline.load() == 0);
   }
-  if (same && options_.rank == 0 && group_->outcome.load() == Outcome::none) {
+  if (options_.rank == 0 && group_->outcome.load() == Outcome::none) {
     group_->outcome.store(Outcome::left);
   }
-  if (same && (failed || last)) {
-    if (ring_->policy().kind != PolicyKind::latest) ring_->floor();  // what it ended is released
-    auto live = GroupState::live;
-    auto expelled = GroupState::expelled;
-    group_->state.compare_exchange_strong(live, failed ? GroupState::failed : GroupState::left);
-    group_->state.compare_exchange_strong(expelled, GroupState::left);
+  if (failed || last) {
+    const auto kind = ring_->policy().kind;
+    if (kind != PolicyKind::work_queue) ring_->floor();  // what it ended is released
+    const auto word = group_->word.load();
+    const auto state = Group::state_in(word);
+    if (state == GroupState::live || state == GroupState::expelled) {
+      group_->change(word, failed ? GroupState::failed : GroupState::left);
+    }
   }
+  self_->gone.store(1);  // the last write: another group may have the entry from now on
   lifeline_.reset();
   ring_->control().writer_bell.ring();
   ring_->control().reader_bell.ring();

@@ -72,7 +72,7 @@ class StreamReader {
   bool try_join();
   bool lead_group();
   bool follow_group();
-  void take_entry(Group& group);
+  void take_entry(std::uint32_t index);
   void require_usable();
   void check_membership();
   // The step of this rank's next delivery, if it is known.
@@ -80,6 +80,8 @@ class StreamReader {
   std::optional<std::uint64_t> choose_step();
   void announce_pick(std::uint64_t step);
   bool has_next_step();
+  // latest: the first step that was not delivered.
+  std::uint64_t next_step() const { return last_step_ == no_step ? first_step_ : last_step_ + 1; }
   bool at_end();
   [[noreturn]] void throw_lost(RingState state);
 
@@ -88,12 +90,13 @@ class StreamReader {
   std::unique_ptr<Lifeline> lifeline_;
   std::uint64_t generation_;
   std::uint32_t entry_ = 0;
-  std::uint32_t group_generation_ = 0;
   Group* group_ = nullptr;
   ReaderRank* self_ = nullptr;
   BlockReader blocks_;
-  std::uint64_t taken_ = 0;  // deliveries so far
+  std::uint64_t taken_ = 0;       // deliveries so far
+  std::uint64_t first_step_ = 0;  // latest: where it began
   std::uint64_t last_step_ = no_step;
+  std::int64_t checked_ = 0;  // when it last looked who is alive
   bool in_step_ = false;
   bool closed_ = false;
   bool finished_ = false;

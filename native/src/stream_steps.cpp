@@ -26,7 +26,7 @@ std::optional<Step> BlockReader::open(Ring& ring, std::uint64_t step) {
   forget_retired(ring);
   Step opened;
   opened.index = step;
-  for (std::uint32_t rank = 0; rank < ring.control().writers; ++rank) {
+  for (std::uint32_t rank = 0; rank < ring.writer_count(); ++rank) {
     const auto& contribution = ring.contribution(step, rank);
     const auto number = contribution.block.load();
     const auto size = contribution.size.load();
@@ -37,13 +37,18 @@ std::optional<Step> BlockReader::open(Ring& ring, std::uint64_t step) {
       if (errno == ENOENT) return std::nullopt;
       throw_system_error("cannot open a block of", ring.label(), errno);
     }
-    if (flock(lease.get(), LOCK_SH | LOCK_NB) != 0) return std::nullopt;
+    if (flock(lease.get(), LOCK_SH | LOCK_NB) != 0) {
+      if (errno == EWOULDBLOCK) return std::nullopt;
+      throw_system_error("cannot lock a block of", ring.label(), errno);
+    }
     auto& mapping = mappings_[name];
     if (mapping == nullptr) {
       // Through a descriptor of its own: a mapping keeps the lock of the one it was made with.
       const Fd file(openat(ring.blocks_folder(), name.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW));
       struct stat status{};
-      if (!file || fstat(file.get(), &status) != 0) return std::nullopt;
+      if (!file || fstat(file.get(), &status) != 0) {
+        throw_system_error("cannot open a block of", ring.label(), errno);
+      }
       const auto length = static_cast<std::size_t>(status.st_size);
       mapping = std::make_shared<Mapping>(map_shared_readable(file.get(), length), length);
     }
@@ -56,7 +61,7 @@ std::optional<Step> BlockReader::open(Ring& ring, std::uint64_t step) {
       return std::nullopt;
     }
     // The block says which step it was filled for.
-    if (view.header.version != version_text(step + 1)) return std::nullopt;
+    if (view.header.version != version_text(step + 1, 0)) return std::nullopt;
     opened.blocks.push_back(std::move(view));
   }
   return opened;

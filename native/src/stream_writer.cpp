@@ -28,15 +28,26 @@ void StreamWriter::open_epoch() {
 void StreamWriter::join_epoch(const Interrupt& interrupt) {
   const auto joined = [&] {
     auto ring = Ring::attach(options_.path, options_.label);
-    if (ring == nullptr || ring->state() != RingState::open) return false;
-    if (ring->control().writers != options_.size) {
+    if (ring == nullptr) return false;
+    if (ring->state() != RingState::open) {
+      if (!ring->is_led()) return false;  // of an earlier writer
+      throw Error(Status::peer_lost, "another rank of the writer of " + options_.label +
+                                         " has failed before this one had opened the stream");
+    }
+    if (ring->writer_count() != options_.size) {
       throw Error(Status::busy, "the stream " + options_.label + " was opened for " +
-                                    std::to_string(ring->control().writers) +
-                                    " writer ranks; rank " + std::to_string(options_.rank) +
-                                    " says there are " + std::to_string(options_.size));
+                                    std::to_string(ring->writer_count()) + " writer ranks; rank " +
+                                    std::to_string(options_.rank) + " says there are " +
+                                    std::to_string(options_.size));
     }
     auto& rank = ring->writer(options_.rank);
-    auto lifeline = std::make_unique<Lifeline>(ring->lifelines_folder());
+    std::unique_ptr<Lifeline> lifeline;
+    try {
+      lifeline = std::make_unique<Lifeline>(ring->lifelines_folder());
+    } catch (const Error& error) {
+      if (error.system_error == ENOENT) return false;  // the epoch was removed meanwhile
+      throw;
+    }
     std::uint64_t vacant = 0;
     if (!rank.lifeline.compare_exchange_strong(vacant, number_of(lifeline->name()))) {
       throw Error(Status::busy, "rank " + std::to_string(options_.rank) + " of the stream " +
@@ -84,7 +95,7 @@ void StreamWriter::require_step() {
 bool StreamWriter::stopped() { return ring_->control().stop.load() != 0; }
 
 bool StreamWriter::slot_is_free(std::uint64_t step) {
-  const auto slots = ring_->control().slots;
+  const std::uint64_t slots = ring_->slot_count();
   return step < slots || !ring_->needed(step - slots);
 }
 
@@ -92,13 +103,11 @@ bool StreamWriter::may_admit(std::uint64_t step) {
   if (stopped() || !slot_is_free(step)) return stopped();
   const auto window = ring_->policy().window;
   switch (ring_->policy().kind) {
-    case PolicyKind::lockstep:
     case PolicyKind::latest:
       return true;
-    case PolicyKind::buffered: {
-      const auto floor = ring_->floor();
-      return step < floor + window;
-    }
+    case PolicyKind::lockstep:
+    case PolicyKind::buffered:
+      return step < ring_->floor() + window;
     case PolicyKind::work_queue:
       return ring_->unfinished(step) < window;
   }
@@ -115,27 +124,9 @@ std::uint64_t StreamWriter::begin(const Interrupt& interrupt) {
   if (options_.rank == 0) {
     const auto window = ring_->policy().window;
     const auto needed = step + 1 > window ? step + 1 - window : 0;
-    wait_for_readers(interrupt, "begin", step, needed, [&] { return may_admit(step); });
+    wait_for_readers("begin", step, needed, interrupt, [&] { return may_admit(step); });
   } else {
-    const auto started = monotonic_ns();
-    const Deadline deadline(options_.timeout);
-    auto checked = started;
-    const bool admitted = wait_on(control.writer_bell, deadline, interrupt, [&] {
-      if (control.admitted.load() > step || stopped()) return true;
-      const auto now = monotonic_ns();
-      if (now - checked < longest_sleep_ns) return false;
-      checked = now;
-      const bool led = ring_->writer(0).closing.load() == Closing::open;
-      if (led && ring_->state() == RingState::open) return false;
-      throw Error(Status::peer_lost,
-                  "another rank of the writer of " + options_.label + " has left or died");
-    });
-    counters_.ns_waited += monotonic_ns() - started;
-    if (!admitted) {
-      throw Error(Status::timeout, "rank 0 of the writer of " + options_.label +
-                                       " did not begin step " + std::to_string(step) + " within " +
-                                       readable_seconds(options_.timeout) + "");
-    }
+    wait_for_rank_0(step, interrupt);
   }
   if (stopped()) {
     throw Error(Status::stopped, "a reader of " + options_.label +
@@ -143,9 +134,7 @@ std::uint64_t StreamWriter::begin(const Interrupt& interrupt) {
                                      "without this error)");
   }
   if (options_.rank == 0 && control.admitted.load() <= step) {
-    auto& slot = ring_->slot(step);
-    slot.owner.store(step << 32);
-    slot.step.store(step + 1);
+    ring_->clear_slot(step);
     control.admitted.store(step + 1);
     if (options_.size > 1) control.writer_bell.ring();
   }
@@ -153,15 +142,44 @@ std::uint64_t StreamWriter::begin(const Interrupt& interrupt) {
   return step;
 }
 
-bool StreamWriter::readers_ended(std::uint64_t step) { return ring_->floor() > step; }
+// The other ranks follow rank 0, which is the one that waits for readers: they give it time to
+// expel one that hangs.
+void StreamWriter::wait_for_rank_0(std::uint64_t step, const Interrupt& interrupt) {
+  auto& control = ring_->control();
+  const auto started = monotonic_ns();
+  const Deadline deadline(options_.timeout < 0 ? -1 : 2 * options_.timeout + 1);
+  auto checked = started;
+  const bool admitted = wait_on(control.writer_bell, deadline, interrupt, [&] {
+    if (control.admitted.load() > step || stopped()) return true;
+    const auto now = monotonic_ns();
+    if (now - checked < longest_sleep_ns) return false;
+    checked = now;
+    require_fellows();
+    return false;
+  });
+  counters_.ns_waited += monotonic_ns() - started;
+  if (admitted) return;
+  throw Error(Status::timeout, "rank 0 of the writer of " + options_.label +
+                                   " did not begin step " + std::to_string(step) + " within " +
+                                   readable_seconds(deadline.seconds()));
+}
+
+// Throws if another rank of this writer has gone.
+void StreamWriter::require_fellows() {
+  if (options_.size == 1) return;
+  const bool led = ring_->writer(0).closing.load() == Closing::open;
+  if (led && ring_->state() == RingState::open) return;
+  throw Error(Status::peer_lost,
+              "another rank of the writer of " + options_.label + " has left or died");
+}
 
 // Whether the wait is for this group. `needed` is how many steps the readers of a bounded policy
-// must have ended.
+// must have ended; of these, they can end those that are complete.
 bool StreamWriter::is_waited_for(const Group& group, std::uint64_t needed) {
   switch (ring_->policy().kind) {
     case PolicyKind::lockstep:
     case PolicyKind::buffered:
-      return ring_->cursor_of(group) < needed;
+      return ring_->cursor_of(group) < std::min(needed, ring_->complete());
     case PolicyKind::work_queue:
       return ring_->ended_by(group) < group.picks.load() || ring_->has_claimable();
     case PolicyKind::latest:
@@ -170,134 +188,150 @@ bool StreamWriter::is_waited_for(const Group& group, std::uint64_t needed) {
   return ring_->taken_by(group) < group.picks.load();
 }
 
-void StreamWriter::expel(Group& group) {
-  auto live = GroupState::live;
-  if (group.state.compare_exchange_strong(live, GroupState::expelled)) {
-    ring_->control().reader_bell.ring();
-  }
-}
-
-// Waits until ready() is true. A group that makes no progress for as long as the deadline is
-// expelled; if there is no reader for so long, the wait fails.
-template <class Ready>
-void StreamWriter::wait_for_readers(const Interrupt& interrupt, const char* purpose,
-                                    std::uint64_t step, std::uint64_t needed, Ready ready) {
-  if (ready()) return;
+StreamWriter::Wait StreamWriter::wait_while(std::uint64_t needed, const Interrupt& interrupt,
+                                            const std::function<bool()>& ready,
+                                            std::int64_t longest_sleep) {
+  if (ready()) return Wait::over;
   auto& control = ring_->control();
   const auto started = monotonic_ns();
   struct Progress {
     std::uint64_t position = no_step;
+    std::uint64_t generation = 0;
     std::int64_t since = 0;
   };
   std::vector<Progress> progress(most_groups);
-  const auto patience = static_cast<std::int64_t>(options_.timeout * 1e9);
+  const double patience = options_.timeout * 1e9;  // nanoseconds; negative: without end
+  const auto is_too_long = [&](std::int64_t span) {
+    return patience >= 0 && static_cast<double>(span) >= patience;
+  };
   auto checked = started - longest_sleep_ns;
-  auto alone_since = started;
+  auto stalled_since = started;  // nobody is waited for, and yet it does not go on
+  auto complete = ring_->complete();
   bool lost_reader = false;
+  auto outcome = Wait::over;
 
   const auto look = [&] {
     if (ready() || stopped()) return true;
     const auto now = monotonic_ns();
     if (now - checked < longest_sleep_ns / 2) return false;
     checked = now;
+    require_fellows();
     ring_->bury_dead_groups();
-    const auto count = control.group_count.load();
-    bool alone = true;
-    for (std::uint32_t index = 0; index < count; ++index) {
+    bool alone = true, waited_for = false;
+    for (std::uint32_t index = 0; index < ring_->group_count(); ++index) {
       auto& group = control.groups[index];
-      const auto state = group.state.load();
+      const auto word = group.word.load();
+      const auto state = Group::state_in(word);
       lost_reader = lost_reader || state == GroupState::lost || state == GroupState::failed;
       if (state != GroupState::live) continue;
       alone = false;
-      const auto position = ring_->ended_by(group) + ring_->taken_by(group) +
-                            (std::uint64_t{group.generation.load()} << 48);
-      if (position != progress[index].position || !is_waited_for(group, needed)) {
-        progress[index] = {position, now};
-      } else if (options_.timeout >= 0 && now - progress[index].since >= patience) {
-        expel(group);
+      auto& seen = progress[index];
+      const Progress now_at{ring_->ended_by(group) + ring_->taken_by(group),
+                            Group::generation_in(word), now};
+      const bool moved = now_at.position != seen.position || now_at.generation != seen.generation;
+      const bool owes = is_waited_for(group, needed);
+      waited_for = waited_for || owes;
+      if (moved || !owes) {
+        seen = now_at;
+      } else if (is_too_long(now - seen.since) && group.change(word, GroupState::expelled)) {
+        control.reader_bell.ring();
       }
     }
-    if (!alone) alone_since = now;
+    if (waited_for || complete != ring_->complete()) stalled_since = now;
+    complete = ring_->complete();
     if (ready()) return true;
-    if (alone && options_.timeout >= 0 && now - alone_since >= patience) {
-      const auto what = std::string("could not ") + purpose + " step " + std::to_string(step) +
-                        " of " + options_.label + ": ";
-      if (lost_reader) {
-        throw Error(Status::peer_lost, what +
-                                           "its reader died or left by an exception, and no "
-                                           "other came within " +
-                                           readable_seconds(options_.timeout) + "");
-      }
-      throw Error(Status::timeout, what + "no reader was there for " +
-                                       readable_seconds(options_.timeout) +
-                                       ", and the policy holds the producer until one has read");
-    }
-    return false;
+    if (!is_too_long(now - stalled_since)) return false;
+    outcome = !alone ? Wait::stalled : lost_reader ? Wait::readers_lost : Wait::no_reader;
+    return true;
   };
-  try {
-    const Deadline slice(options_.timeout >= 0 ? std::max(0.001, options_.timeout) : 3600);
-    while (!wait_on(control.writer_bell, slice, interrupt, look)) {
-    }
-  } catch (...) {
-    counters_.ns_waited += monotonic_ns() - started;
-    throw;
+  struct Stopwatch {
+    ~Stopwatch() { total += monotonic_ns() - started; }
+    std::int64_t& total;
+    std::int64_t started;
+  } const stopwatch{counters_.ns_waited, started};
+  while (!wait_on(control.writer_bell, Deadline(1), interrupt, look, longest_sleep)) {
   }
-  counters_.ns_waited += monotonic_ns() - started;
+  return outcome;
 }
 
-void StreamWriter::end(const Metadata& metadata, const Interrupt& interrupt) {
+void StreamWriter::wait_for_readers(const char* purpose, std::uint64_t step, std::uint64_t needed,
+                                    const Interrupt& interrupt,
+                                    const std::function<bool()>& ready) {
+  const auto outcome = wait_while(needed, interrupt, ready, longest_sleep_ns);
+  if (outcome == Wait::over) return;
+  const auto what = std::string("could not ") + purpose + " step " + std::to_string(step) + " of " +
+                    options_.label + " within " + readable_seconds(options_.timeout) + ": ";
+  switch (outcome) {
+    case Wait::over:
+      return;
+    case Wait::no_reader:
+      throw Error(
+          Status::timeout,
+          what + "no reader was there, and the policy holds the producer until one has read");
+    case Wait::readers_lost:
+      throw Error(Status::peer_lost,
+                  what + "its reader died or left by an exception, and no other came");
+    case Wait::stalled:
+      throw Error(Status::timeout, what + "the other writer ranks have not ended the step before");
+  }
+}
+
+void StreamWriter::end(const Metadata& metadata, bool written_to, const Interrupt& interrupt) {
   require_step();
   const auto step = next_step_;
-  std::vector<Entry> entries;
-  const auto collect = [&] {
-    entries.clear();
-    for (const auto& segment : segments_) {
-      entries.insert(entries.end(), segment.entries.begin(), segment.entries.end());
-    }
-  };
-  if (segments_.empty()) segments_.push_back(new_segment(header_room_, interrupt));
-  std::string header;
-  if (segments_.size() == 1) {
-    collect();
-    header = header_for(entries, metadata, header_room_);
-  }
-  if (header.empty()) {
-    // It outgrew its room, or lies in several blocks: this once it is copied together.
-    auto room = header_room_;
-    collect();
-    std::vector<Entry> probe = entries;
-    for (auto& entry : probe) entry.offset += UINT32_MAX;  // offsets of the most digits
-    while (header_for(probe, metadata, room).empty()) room += room;
-    assemble(room, interrupt);
-    collect();
-    header = header_for(entries, metadata, header_room_);
+  try {
+    build(metadata, written_to, interrupt);
+  } catch (...) {
+    abandon();
+    throw;
   }
   auto& segment = segments_.front();
-  auto& block = *segment.block;
-  auto* const bytes = block.mapping->bytes;
-  std::copy(header.begin(), header.end(), bytes);
-  stamp_version(bytes, step + 1);
-
-  std::uint64_t payload = 0;
-  for (const auto& entry : entries) payload += entry.nbytes;
   auto& contribution = ring_->contribution(step, options_.rank);
-  contribution.block.store(block.number);
+  contribution.block.store(segment.block->number);
   contribution.size.store(segment.used);
   contribution.time_ns.store(wall_clock_ns());
   expected_bytes_ = segment.used;
-  block.step = step;
-  detach_views(segment);
+  segment.block->step = step;
+  for (const auto& entry : segment.entries) counters_.bytes += entry.nbytes;
+  counters_.steps += 1;
+  blocks_.push_back(segment.block);
   segments_.clear();
 
   in_step_ = false;
   next_step_ = step + 1;
   ring_->writer(options_.rank).ended.store(step + 1);
   ring_->control().reader_bell.ring();
-  counters_.steps += 1;
-  counters_.bytes += payload;
+  if (options_.size > 1) ring_->control().writer_bell.ring();
   if (ring_->policy().kind == PolicyKind::lockstep) {
-    wait_for_readers(interrupt, "end", step, step + 1, [&] { return readers_ended(step); });
+    wait_for_readers("end", step, step + 1, interrupt, [&] { return ring_->floor() > step; });
   }
+}
+
+// Brings the step into one block, with its header, and gives up the right to write to it.
+void StreamWriter::build(const Metadata& metadata, bool written_to, const Interrupt& interrupt) {
+  if (segments_.empty()) segments_.push_back(new_segment(header_room_, interrupt));
+  const auto entries_of_all = [&] {
+    std::vector<Entry> entries;
+    for (const auto& segment : segments_) {
+      entries.insert(entries.end(), segment.entries.begin(), segment.entries.end());
+    }
+    return entries;
+  };
+  std::string header;
+  if (segments_.size() == 1) header = header_for(entries_of_all(), metadata, header_room_);
+  // It outgrew its room, or lies in several blocks: this once it is copied together.
+  for (auto room = header_room_; header.empty(); room += room) {
+    auto probe = entries_of_all();
+    for (auto& entry : probe) entry.offset += UINT32_MAX;  // offsets of the most digits
+    if (header_for(probe, metadata, room).empty()) continue;
+    assemble(room, interrupt);
+    header = header_for(entries_of_all(), metadata, header_room_);
+  }
+  auto& segment = segments_.front();
+  auto* const bytes = segment.block->mapping->bytes;
+  std::copy(header.begin(), header.end(), bytes);
+  stamp_version(bytes, version_text(next_step_ + 1, 0));
+  give_up(segment, written_to);
 }
 
 void StreamWriter::abandon() {

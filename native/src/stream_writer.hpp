@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -54,8 +55,9 @@ class StreamWriter {
   // Room for an array inside the step: the memory it lies in, and its offset there.
   std::pair<std::shared_ptr<Memory>, std::uint64_t> empty(const Piece& piece,
                                                           const Interrupt& interrupt);
-  // Publishes the step. Under lockstep waits until the readers have ended it.
-  void end(const Metadata& metadata, const Interrupt& interrupt);
+  // Publishes the step. Under lockstep waits until the readers have ended it. Views of empty() that
+  // are still alive keep what they show; if they may still be `written_to`, they are cut off.
+  void end(const Metadata& metadata, bool written_to, const Interrupt& interrupt);
   // Gives the step up: nothing of this rank is published.
   void abandon();
   // Leaves; by failure if the work went wrong, which readers see as a lost peer.
@@ -68,6 +70,7 @@ class StreamWriter {
     std::uint64_t number = 0;
     std::shared_ptr<Mapping> mapping;
     std::uint64_t step = no_step;  // published in this step
+    std::weak_ptr<Memory> viewed;  // views that the caller kept
   };
   // Part of a step under construction: a block and the arrays in it.
   struct Segment {
@@ -83,22 +86,29 @@ class StreamWriter {
   void join_epoch(const Interrupt& interrupt);
   bool may_admit(std::uint64_t step);
   bool slot_is_free(std::uint64_t step);
-  bool readers_ended(std::uint64_t step);
-  template <class Ready>
-  void wait_for_readers(const Interrupt& interrupt, const char* purpose, std::uint64_t step,
-                        std::uint64_t needed, Ready ready);
+  void wait_for_rank_0(std::uint64_t step, const Interrupt& interrupt);
+  void require_fellows();
   bool is_waited_for(const Group& group, std::uint64_t needed);
-  void expel(Group& group);
+  enum class Wait { over, no_reader, readers_lost, stalled };
+  // Waits until ready() is true or a reader has called stop(). A group that is waited for and makes
+  // no progress for as long as the deadline is expelled. If nobody is waited for, and yet ready()
+  // does not come true for so long, the wait ends with the reason.
+  Wait wait_while(std::uint64_t needed, const Interrupt& interrupt,
+                  const std::function<bool()>& ready, std::int64_t longest_sleep);
+  void wait_for_readers(const char* purpose, std::uint64_t step, std::uint64_t needed,
+                        const Interrupt& interrupt, const std::function<bool()>& ready);
+  void build(const Metadata& metadata, bool written_to, const Interrupt& interrupt);
   std::pair<std::uint8_t*, std::uint64_t> make_room(const Piece& piece, const Interrupt& interrupt);
   Segment new_segment(std::uint64_t bytes, const Interrupt& interrupt);
   std::shared_ptr<RingBlock> acquire(std::uint64_t bytes, const Interrupt& interrupt);
+  static bool is_viewed(const RingBlock& block);
   std::shared_ptr<RingBlock> reuse(std::uint64_t bytes);
   std::shared_ptr<RingBlock> create(std::uint64_t bytes);
   void retire(std::uint64_t smaller_than);
   std::string block_name(std::uint64_t number) const;
   void assemble(std::uint64_t header_room, const Interrupt& interrupt);
-  void detach_views(Segment& segment);
-  void release(Segment& segment);
+  void give_up(Segment& segment, bool written_to);
+  void release(Segment& segment) noexcept;
 
   Options options_;
   std::shared_ptr<Ring> ring_;

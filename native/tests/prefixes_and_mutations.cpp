@@ -72,7 +72,7 @@ Bytes laid_out(const std::vector<dovetail::Piece>& pieces, const dovetail::Metad
   auto layout = dovetail::lay_out(pieces, metadata);
   Bytes value(layout.total, 0x5A);
   std::memcpy(value.data(), layout.header.data(), layout.header.size());
-  dovetail::stamp_version(value.data(), 0x0123456789abcdefULL);
+  dovetail::stamp_version(value.data(), std::string(dovetail::version_digits, '7'));
   return value;
 }
 

@@ -48,7 +48,7 @@ void write(const std::string& path, Policy policy, std::uint32_t rank, std::uint
       std::copy(array.begin(), array.end(),
                 reinterpret_cast<std::uint64_t*>(memory->writable_data() + offset));
     }
-    writer.end({}, never_interrupt);
+    writer.end({}, false, never_interrupt);
   }
   writer.close(false);
 }

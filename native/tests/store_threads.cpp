@@ -44,7 +44,7 @@ void work(dovetail::Store& store, std::uint64_t me, std::uint64_t rounds) {
       auto* const numbers =
           reinterpret_cast<std::uint64_t*>(bytes + reservation->extents().at(0).first);
       std::copy(array.begin(), array.end(), numbers);
-      reservation->commit();
+      reservation->commit(false);
     } else {
       store.put(key, {piece("u", array)}, {});
     }

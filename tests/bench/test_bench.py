@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -35,15 +36,19 @@ STREAM_OPERATIONS = {
 HERE = {peer.name for peer in all_peers() if peer.missing() is None}
 
 
+COMMAND = [sys.executable, "-c", "from dovetail.cli import main; main()", "bench"]
+
+
+def left_behind() -> set[Path]:
+    return {
+        *Path("/dev/shm").glob("dovetail-*/bench-*"),
+        *Path(tempfile.gettempdir()).glob("dovetail-bench-*"),
+    }
+
+
 def bench(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [
-            sys.executable,
-            "-c",
-            "from dovetail.cli import main; main()",
-            "bench",
-            *map(str, arguments),
-        ],
+        [*COMMAND, *map(str, arguments)],
         capture_output=True,
         check=False,
         text=True,
@@ -67,16 +72,14 @@ def report_of(what: str, sizes: str, file: Path, *more: str) -> tuple[Any, str]:
 def test_a_report_holds_every_peer_at_every_size(
     tmp_path: Path, what: str, operations: dict[str, set[str]]
 ) -> None:
-    before = (
-        set(Path("/dev/shm").rglob("bench-*")),
-        set(Path(tempfile.gettempdir()).glob("dovetail-bench-*")),
-    )
+    before = left_behind()
     report, table = report_of(what, "8,3,4KiB", tmp_path / "report.json")
 
     assert (report["format"], report["benchmark"]) == (1, what)
     assert report["machine"]["cores"] == os.cpu_count()
     assert report["machine"]["kernel"] == os.uname().release
     assert set(report["settings"]["peers"]) == HERE
+    assert len(report["settings"]["cores"]) == 2
     assert set(report["skipped"]) == set(operations) - HERE
 
     measured: dict[tuple[str, int], set[str]] = {}
@@ -96,11 +99,7 @@ def test_a_report_holds_every_peer_at_every_size(
     for name in operations:
         assert name in table
     assert "TARGET" in table
-    after = (
-        set(Path("/dev/shm").rglob("bench-*")),
-        set(Path(tempfile.gettempdir()).glob("dovetail-bench-*")),
-    )
-    assert after == before
+    assert not left_behind() - before
 
 
 def test_a_run_can_be_restricted_and_printed_as_json() -> None:
@@ -116,6 +115,26 @@ def test_a_run_can_be_restricted_and_printed_as_json() -> None:
     (beside_redis,) = (target for name, target in targets.items() if "Redis" in name)
     assert beside_redis["holds"] is None
     assert beside_redis["measured"].startswith("not measured")
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("what", ["store", "stream"])
+def test_a_run_that_is_stopped_leaves_nothing(what: str, number: signal.Signals) -> None:
+    before = left_behind()
+    with subprocess.Popen(
+        [*COMMAND, what, "--sizes", "8", "--repeat", "1000000", "--milliseconds", "1"],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    ) as process:
+        while len(left_behind() - before) < 2:  # shared memory, and a socket in a folder
+            assert process.poll() is None
+        process.send_signal(number)
+        assert process.wait(timeout=60) == 128 + number
+        assert not left_behind() - before
+        with pytest.raises(ProcessLookupError):
+            while True:  # Python's own resource tracker ends just after
+                os.killpg(process.pid, 0)
 
 
 @pytest.mark.parametrize(

@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 import random
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 
 import pytest
+from faults.tally import Tally
 
 from dovetail.testing.child_fixtures import session_server
 from dovetail.testing.children import ChildServer
@@ -16,30 +16,6 @@ COUNT, SOAK_COUNT = 100, 2_000
 """Faults of a kind in an ordinary run, and with ``--soak``."""
 SECONDS_EACH = 1.5
 """The most that one fault may take on average before its test is stopped."""
-
-
-@dataclass
-class Tally:
-    """How many faults of one kind were caused, and after how many all was sound."""
-
-    kind: str
-    wanted: int
-    sound: int = 0
-    details: list[str] = field(default_factory=list)
-
-    def __iter__(self) -> Iterator[int]:
-        """Go through the trials; each counts as sound if its body ends without an error."""
-        for trial in range(self.wanted):
-            yield trial
-            self.sound += 1
-
-    def note(self, detail: str) -> None:
-        """Add something measured to the line of the report."""
-        self.details.append(detail)
-
-    def __str__(self) -> str:
-        notes = f" ({'; '.join(self.details)})" if self.details else ""
-        return f"{self.kind}: {self.sound} of {self.wanted} sound{notes}"
 
 
 _TALLIES = pytest.StashKey[list[Tally]]()

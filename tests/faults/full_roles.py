@@ -140,7 +140,7 @@ def name_the_holder(channel: Channel, folder: str) -> None:
 def fill_a_stream(channel: Channel, url: str, folder: str) -> None:
     """Write steps on a full file system: refused, and the stream goes on."""
     with (
-        dv.open_stream(url, "w", policy=dv.buffered(4)) as out,
+        dv.open_stream(url, "w", policy=dv.buffered(4), timeout=0.3) as out,
         dv.open_stream(url, "r") as reader,
     ):
         stuff(Path(folder) / "stuffing", leave=50_000)

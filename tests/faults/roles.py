@@ -63,9 +63,13 @@ def churn(channel: Channel, url: str, keys: list[str], seed: int) -> None:
                 pass
 
 
-def wait_for_next(channel: Channel, url: str, key: str, newer_than: str | None) -> None:
-    """Say the number of the next value of a key."""
+def wait_for_ever(channel: Channel, url: str, key: str, ledger: str) -> None:
+    """Wait for every new value of a key; note the last one that was seen."""
+    seen = Ledger(ledger)
+    version = None
     with dv.open_store(url) as store:
         channel.send("ready")
-        value = store.wait(key, 60, newer_than=newer_than)
-        channel.send([unsealed(value), value.version])
+        while True:
+            value = store.wait(key, 600, newer_than=version)
+            version = value.version
+            seen.number = unsealed(value)

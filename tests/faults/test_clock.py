@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from faults import clock_roles as roles
-from faults.conftest import Tally
+from faults.tally import Tally
 
 import dovetail as dv
 from dovetail.testing.children import PATIENCE, ChildServer

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from faults.conftest import Tally
+from faults.tally import Tally
 
 import dovetail as dv
 from dovetail.testing import store_roles as roles

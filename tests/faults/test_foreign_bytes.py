@@ -13,7 +13,7 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 import pytest
-from faults.conftest import Tally
+from faults.tally import Tally
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import load, save
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from faults import fork_roles as roles
-from faults.conftest import Tally
+from faults.tally import Tally
 
 from dovetail.testing.children import ChildServer
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 from faults import full_roles as roles
-from faults.conftest import Tally
 from faults.namespaces import OWN_MOUNTS
+from faults.tally import Tally
 
 from dovetail.testing.children import ChildServer
 

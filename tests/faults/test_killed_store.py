@@ -9,13 +9,13 @@ from typing import Any
 
 import pytest
 from faults import roles as more_roles
-from faults.conftest import Tally
+from faults.tally import Tally
 from safetensors import safe_open
 from safetensors.numpy import load_file
 
 import dovetail as dv
 from dovetail.testing import store_roles as roles
-from dovetail.testing.children import ChildServer
+from dovetail.testing.children import ChildServer, wait_until
 from dovetail.testing.values import sealed, unsealed
 from dovetail.transport.contract import Store
 
@@ -69,6 +69,40 @@ def test_writer(
         store.delete("a")
         assert fill(store) >= fresh - 1, "the space of killed writers was not reclaimed"
     faults.note(f"{last} values published, {reads} read")
+
+
+def test_waiter(
+    url: str, children: ChildServer, chance: random.Random, faults: Tally, tmp_path: Path
+) -> None:
+    """Writer killed with another waiting for its next value."""
+    published = roles.Ledger(str(tmp_path / "published"))
+    seen = roles.Ledger(str(tmp_path / "seen"))
+    with dv.open_store(url) as store:
+        store.put("a", sealed(0, 10))
+        waiter = children.start(
+            more_roles.wait_for_ever, url=url, key="a", ledger=str(tmp_path / "seen")
+        )
+        assert waiter.receive() == "ready"
+        last = 0
+        for _ in faults:
+            writer = children.start(
+                roles.put_for_ever,
+                url=url,
+                key="a",
+                sizes=[10, 20_000],
+                ledger=str(tmp_path / "published"),
+                first=last + 1,
+            )
+            assert writer.receive() == "ready"
+            time.sleep(chance.uniform(0, LATEST / 4))
+            writer.kill()
+            last = unsealed(store.get("a"))
+            assert last >= published.number
+            wait_until(lambda: seen.number == last, "the waiter to see the last value")  # noqa: B023
+            assert not waiter.channel.waiting(), waiter.receive()
+            writer.close()
+        waiter.close()
+    faults.note(f"{last} values published")
 
 
 def test_reader(url: str, children: ChildServer, chance: random.Random, faults: Tally) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from faults import stream_roles as more_roles
 from faults.clearing import clear
-from faults.conftest import Tally
+from faults.tally import Tally
 
 import dovetail as dv
 from dovetail.testing import stream_roles as roles

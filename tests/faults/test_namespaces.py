@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 from faults.clearing import clear
-from faults.conftest import Tally
 from faults.namespaces import OWN_PIDS
+from faults.tally import Tally
 
 import dovetail as dv
 from dovetail.testing import store_roles, stream_roles

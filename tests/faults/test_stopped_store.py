@@ -6,7 +6,7 @@ import random
 import time
 from pathlib import Path
 
-from faults.conftest import Tally
+from faults.tally import Tally
 
 import dovetail as dv
 from dovetail.testing import store_roles as roles

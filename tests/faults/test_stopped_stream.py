@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from faults import stream_roles as more_roles
 from faults.clearing import clear
-from faults.conftest import Tally
+from faults.tally import Tally
 
 import dovetail as dv
 from dovetail.testing import stream_roles as roles

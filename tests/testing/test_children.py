@@ -74,13 +74,16 @@ def test_a_child_stops_and_goes_on(server: ChildServer) -> None:
     child.join()
 
 
-def test_children_die_with_their_server() -> None:
-    with ChildServer() as server:
-        child = server.start(wait_for_ever)
-        assert child.receive() == "ready"
-        pid = child.pid
-    with pytest.raises(ProcessLookupError):
-        os.kill(pid, signal.SIG_DFL)
+def wait_beside(channel: Channel) -> None:
+    """Say who the server is, and wait for ever."""
+    channel.send(os.getppid())
+    channel.receive(timeout=600)
+
+
+def test_children_die_with_their_server(server: ChildServer) -> None:
+    child = server.start(wait_beside)
+    os.kill(child.receive(), signal.SIGKILL)
+    wait_until(lambda: not child.alive(), "the child to die with its server")
 
 
 def test_waiting_in_vain_says_for_what() -> None:

@@ -196,6 +196,22 @@ def test_a_deadline_that_is_past_or_none_at_all_never_waits_for_ever(
                 wait()
 
 
+@pytest.mark.parametrize("policy", ["latest", "buffered", 3, dv.buffered], ids=repr)
+def test_a_policy_that_is_none_is_refused(tmp_path: Path, policy: Any) -> None:
+    with pytest.raises((TypeError, ValueError), match="policy"):
+        dv.open_stream(f"file://{tmp_path}/fields", "w", policy=policy, timeout=0.1)
+
+
+def test_what_only_one_side_can_say_is_refused_from_the_other(tmp_path: Path) -> None:
+    url = f"file://{tmp_path}/fields"
+    with pytest.raises((TypeError, ValueError), match="writer"):
+        dv.open_stream(url, "r", policy=dv.latest(), timeout=0.1)  # type: ignore[call-overload]
+    with pytest.raises((TypeError, ValueError), match="reader"):
+        dv.open_stream(url, "w", group="x", timeout=0.1)  # type: ignore[call-overload]
+    with pytest.raises(ValueError, match="group="):
+        dv.open_stream(url, "r", rank=0, size=2, timeout=0.1)
+
+
 @pytest.mark.timeout(20)
 @pytest.mark.parametrize("timeout", [-1, -0.001, float("nan"), "soon"])
 def test_a_deadline_of_a_stream_never_waits_for_ever(tmp_path: Path, timeout: Any) -> None:

@@ -22,8 +22,8 @@ def partner(
 ) -> Iterator[Control]:
     """A process that runs ``work(control, *arguments)``, while the ``with`` block lasts.
 
-    It stays on `core`, if that is given. `work` says ``control.send("ready")`` once it can be measured, and ends when ``control``
-    gives ``None`` or is closed.
+    It stays on `core`, if that is given. `work` says ``control.send("ready")`` once it can be
+    measured, and ends when ``control`` gives ``None`` or is closed.
     """
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()

@@ -14,6 +14,7 @@ def lines(report: Report) -> list[str]:
     text = [
         f"{facts['cpu']}, {facts['cores']} cores, Linux {facts['kernel']}, load {load:.2f}; "
         f"{report.settings['repeats']} repeats of {report.settings['batch_seconds'] * 1e3:.0f} ms",
+        *_where(report),
         "",
     ]
     text += _columns(
@@ -23,6 +24,11 @@ def lines(report: Report) -> list[str]:
     text += ["", *_columns([["TARGET", "MEASURED", "HOLDS"], *map(_verdict, report.verdicts)])]
     text += ["", *(f"{name} did not run: {why}" for name, why in report.skipped.items())]
     return text
+
+
+def _where(report: Report) -> list[str]:
+    ours, theirs = report.settings["cores"]
+    return [] if ours is None else [f"the two processes stay on cores {ours} and {theirs}"]
 
 
 def _rows(report: Report) -> list[list[str]]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -68,6 +69,7 @@ def store(
     """Measure puts and gets, with the targets of the design and whether each holds here."""
     from dovetail.bench import bench_store
 
+    _stop_in_order()
     _print(
         bench_store(
             sizes=_size_list(sizes),
@@ -93,6 +95,7 @@ def stream(
     """Measure steps between two processes: latency to a waiting reader, and throughput."""
     from dovetail.bench import bench_stream
 
+    _stop_in_order()
     _print(
         bench_stream(
             sizes=_size_list(sizes),
@@ -104,6 +107,11 @@ def stream(
         output,
         as_json,
     )
+
+
+def _stop_in_order() -> None:
+    """Let a termination run through the ``finally`` blocks that stop what was started."""
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
 
 
 def _names(text: str | None) -> list[str] | None:

@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import json
 import math
+import sys
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
@@ -246,6 +247,36 @@ def _json(text: str, name: str) -> Any:
         return json.loads(text)
     except (ValueError, RecursionError) as error:
         raise CorruptDataError(f"the metadata of {name!r} is not JSON: {error}") from error
+
+
+class Room:
+    """Arrays handed out to be filled in place, until what they are part of is published."""
+
+    def __init__(self) -> None:
+        self._arrays: dict[str, NDArray[Any]] = {}
+
+    def hand_out(self, variable: Variable, memory: Any) -> NDArray[Any]:
+        """A writable array of its own over a variable's place in `memory`."""
+        array = self._arrays[variable.name] = variable.view(memory).view()
+        return array
+
+    def __getitem__(self, name: str) -> NDArray[Any]:
+        return self._arrays[name]
+
+    def seal(self) -> bool:
+        """Make what was handed out read-only; True if others can still write through it.
+
+        Those are views that the caller made of an array, and other references than a variable
+        in which the caller keeps it. They show in the reference counts.
+        """
+        writable = False
+        while self._arrays:
+            _, array = self._arrays.popitem()
+            array.flags.writeable = False
+            # The array itself: this name, the caller's, the call. Its base: the array, the call.
+            if sys.getrefcount(array) > 3 or sys.getrefcount(array.base) > 2:
+                writable = True
+        return writable
 
 
 def size_in_bytes(shape: Sequence[int], dtype: np.dtype[Any]) -> int:

@@ -48,7 +48,6 @@ class StreamGroups(StreamFixtures):
         attrs: Callable[[int], dict[str, Any]] = lambda rank: {},
     ) -> None:
         """Write steps as `size` ranks, each filled by ``fill(rank, step)``."""
-
         everyone = threading.Barrier(size)
 
         def produce(rank: int) -> None:
@@ -248,6 +247,21 @@ class StreamGroups(StreamFixtures):
             for future in reading:
                 assert future.result(PATIENCE) == list(range(40))
             for reader in readers:
+                reader.close()
+
+    def test_groups_of_long_names_that_differ_in_the_last_letter_are_two(
+        self, stream: str, capabilities: Capabilities, thread: ThreadPoolExecutor
+    ) -> None:
+        need(capabilities, stream, dv.buffered(2))
+        with dv.open_stream(stream, "w", policy=dv.buffered(2)) as out:
+            try:
+                left = self.open_group(stream, thread, "x" * 200 + "a", 2)
+            except (dv.DovetailError, ValueError):  # refused is as good
+                return
+            right = self.open_group(stream, thread, "x" * 200 + "b", 2)
+            write(out, 0)
+            assert [unsealed(next(reader)) for reader in (*left, *right)] == [0] * 4
+            for reader in (*left, *right):
                 reader.close()
 
     def test_a_step_is_held_until_every_rank_of_a_group_has_ended_it(

@@ -196,6 +196,11 @@ def open_stream(
     if mode == "w":
         if group is not None:
             raise ValueError("only readers form groups; open with mode 'r' to name one")
+        if policy is not None and not isinstance(policy, Policy):
+            raise TypeError(
+                f"policy={policy!r} is no policy; call dv.lockstep(), dv.buffered(n), "
+                f"dv.latest() or dv.work_queue(n)"
+            )
         return engine.open_writer(parsed, policy or buffered(2), participant)
     if mode == "r":
         if policy is not None:

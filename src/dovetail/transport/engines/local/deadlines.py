@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 
 FOR_EVER = -1.0
+LONGEST = 1e9
+"""Seconds; a longer deadline is none."""
 
 
 def seconds(timeout: float | None) -> float:
@@ -19,4 +21,4 @@ def seconds(timeout: float | None) -> float:
         return FOR_EVER
     if math.isnan(timeout):
         raise ValueError("a deadline is a number of seconds, or None; it is nan")
-    return max(0.0, float(timeout))
+    return max(0.0, float(timeout)) if timeout < LONGEST else FOR_EVER

@@ -9,7 +9,6 @@ from typing import Any
 from dovetail import _native
 from dovetail.errors import (
     CapabilityError,
-    DovetailError,
     EngineUnavailableError,
     TransportTimeoutError,
 )
@@ -161,8 +160,8 @@ def _first_on_rank_0(
     if rank == 0:
         try:
             native = open_native()
-        except DovetailError as error:
-            comm.bcast(str(error), root=0)
+        except BaseException as error:
+            comm.bcast(f"{type(error).__name__}: {error}", root=0)
             raise
         return native, comm.bcast(tell(native), root=0)
     answer = comm.bcast(None, root=0)

@@ -35,12 +35,10 @@ def find(root: Path, remove: bool) -> list[Leftover]:
 
 
 def _of_stream(folder: Path, remove: bool) -> list[Leftover]:
-    if not _native.is_abandoned_stream(os.fspath(folder)):
+    nbytes = _native.dead_epochs(os.fspath(folder), remove)
+    if nbytes == 0:
         return []
-    nbytes = _allocated(folder)
-    if remove:
-        _native.destroy_stream(os.fspath(folder), folder.stem)
-    return [Leftover(folder, "stream", nbytes, "no living process takes part in it")]
+    return [Leftover(folder, "stream", nbytes, "the processes that took part in it died")]
 
 
 def _of_store(folder: Path, remove: bool) -> list[Leftover]:
@@ -49,7 +47,3 @@ def _of_store(folder: Path, remove: bool) -> list[Leftover]:
         return []
     blocks = folder / ".dovetail" / "blocks"
     return [Leftover(blocks, "blocks", nbytes, "the processes that were filling them died")]
-
-
-def _allocated(folder: Path) -> int:
-    return sum(path.stat().st_blocks * 512 for path in folder.rglob("*") if path.is_file())

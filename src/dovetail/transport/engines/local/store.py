@@ -15,7 +15,7 @@ from dovetail import _native, observe
 from dovetail.data import Attributes, Dataset, Value
 from dovetail.data.arrays import attributes_to_json
 from dovetail.data.dataset import pieces_of
-from dovetail.data.layout import Entry, decode, make_room
+from dovetail.data.layout import Entry, Room, decode, make_room
 from dovetail.errors import InvalidKeyError, TransportClosedError, UnsupportedDataError
 from dovetail.transport.contract import (
     Capabilities,
@@ -31,22 +31,20 @@ from dovetail.transport.scope import ScopedStore
 class LocalReservation:
     """Room for a value inside the store, filled in place."""
 
-    def __init__(
-        self, key: str, native: _native.Reservation, arrays: dict[str, NDArray[Any]]
-    ) -> None:
+    def __init__(self, key: str, native: _native.Reservation, room: Room, nbytes: int) -> None:
         self._key = key
         self._native = native
-        self._nbytes = sum(array.nbytes for array in arrays.values())
-        self._arrays: dict[str, NDArray[Any]] | None = arrays
+        self._room: Room | None = room
+        self._nbytes = nbytes
         self.version: str | None = None
         """The version token, once published."""
 
     def __getitem__(self, name: str) -> NDArray[Any]:
-        if self._arrays is None:
+        if self._room is None:
             raise TransportClosedError(
                 "the reservation is published or given up; read the value with get()"
             )
-        return self._arrays[name]
+        return self._room[name]
 
     def __enter__(self) -> Self:
         return self
@@ -57,14 +55,15 @@ class LocalReservation:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        arrays, self._arrays = self._arrays, None
-        while arrays:  # no name stays behind: a view that lives keeps its block
-            arrays.popitem()[1].flags.writeable = False
+        room, self._room = self._room, None
+        if room is None:
+            return
+        writable = room.seal()
         if kind is not None:
             self._native.abort()
             return
         started = time.time_ns() if observe.recording else 0
-        self.version = self._native.commit()
+        self.version = self._native.commit(writable)
         if started:
             observe.record(observe.PUT, self._key, started, time.time_ns(), self._nbytes, 0)
 
@@ -130,8 +129,10 @@ class LocalStore:
         ]
         memory = native.memory
         variables = decode(entries, metadata)
-        arrays = {name: variable.view(memory) for name, variable in variables.items()}
-        return LocalReservation(key, native, arrays)
+        room = Room()
+        for variable in variables.values():
+            room.hand_out(variable, memory)
+        return LocalReservation(key, native, room, sum(entry.nbytes for entry in entries))
 
     def get(self, key: str) -> Dataset:
         started = time.time_ns() if observe.recording else 0

@@ -13,7 +13,7 @@ from numpy.typing import DTypeLike, NDArray
 from dovetail import _native, observe
 from dovetail.data import Attributes, Dataset, Variable
 from dovetail.data.arrays import attributes_to_json
-from dovetail.data.layout import Entry, attributes_of, decode, encode, make_room
+from dovetail.data.layout import Entry, Room, attributes_of, decode, encode, make_room
 from dovetail.errors import CoverageError, TransportClosedError
 from dovetail.transport.assembly import GlobalArray, global_arrays
 from dovetail.transport.contract import Participant, Shape, StreamStatistics
@@ -24,13 +24,11 @@ from dovetail.transport.policies import Policy
 class LocalWriteStep:
     """A step under construction."""
 
-    def __init__(self, writer: LocalWriter, index: int, attrs: Attributes | None) -> None:
+    def __init__(self, writer: LocalWriter, index: int, metadata: dict[str, str]) -> None:
         self._writer = writer
         self._index = index
-        self._metadata: dict[str, str] = {}
-        if attrs:
-            self._metadata["dovetail.attrs"] = attributes_to_json(attrs)
-        self._filled_in_place: list[NDArray[Any]] = []
+        self._metadata = metadata
+        self._room = Room()
         self._nbytes = 0
         self._open = True
 
@@ -77,8 +75,7 @@ class LocalWriteStep:
         memory, offset, nbytes = native.empty(name, piece.code, piece.shape)
         self._metadata |= metadata
         entry = Entry(name, piece.code, piece.shape, offset, nbytes)
-        array = decode([entry], metadata)[name].view(memory)
-        self._filled_in_place.append(array)
+        array = self._room.hand_out(decode([entry], metadata)[name], memory)
         self._nbytes += nbytes
         self._writer.in_calls_ns += time.perf_counter_ns() - entered
         return array
@@ -102,12 +99,9 @@ class LocalWriteStep:
         if not self._open:
             return
         self._open = False
-        # What was handed out is read-only from now on; views of it that the caller made are
-        # cut off by the native core.
-        while self._filled_in_place:
-            self._filled_in_place.pop().flags.writeable = False
+        writable = self._room.seal()
         if kind is None:
-            self._writer.end_step(self._metadata, self._nbytes)
+            self._writer.end_step(self._metadata, writable, self._nbytes)
         else:
             self._writer.native.abandon()
 
@@ -155,6 +149,7 @@ class LocalWriter:
         self._policy = Policy(kind, window)
         self._step: LocalWriteStep | None = None
         self._step_started = 0
+        self._waited_before = 0.0
         self.in_calls_ns = 0
         """Nanoseconds spent inside calls."""
 
@@ -186,22 +181,24 @@ class LocalWriter:
         entered = time.perf_counter_ns()
         self._step_started = time.time_ns() if observe.recording else 0
         native = self.native
+        if self._step_started:
+            self._waited_before = native.statistics()[2]
+        metadata = {"dovetail.attrs": attributes_to_json(attrs)} if attrs else {}
         try:
-            self._step = LocalWriteStep(self, native.begin(), attrs)
+            self._step = LocalWriteStep(self, native.begin(), metadata)
         finally:
             self.in_calls_ns += time.perf_counter_ns() - entered
         return self._step
 
-    def end_step(self, metadata: dict[str, str], nbytes: int) -> None:
+    def end_step(self, metadata: dict[str, str], writable: bool, nbytes: int) -> None:
         """Publish the step under construction; called as its ``with`` block ends."""
         entered = time.perf_counter_ns()
-        waited = self.native.statistics()[2] if self._step_started else 0.0
         try:
-            self.native.end(metadata)
+            self.native.end(metadata, writable)
         finally:
             self.in_calls_ns += time.perf_counter_ns() - entered
         if self._step_started:
-            waited_ns = int((self.native.statistics()[2] - waited) * 1e9)
+            waited_ns = int((self.native.statistics()[2] - self._waited_before) * 1e9)
             ended = time.time_ns()
             observe.record(
                 observe.WRITE_STEP, self._url, self._step_started, ended, nbytes, waited_ns
@@ -284,6 +281,11 @@ class LocalReadStep(Mapping[str, NDArray[Any]]):
         return array
 
     def __getitem__(self, name: str) -> NDArray[Any]:
+        if len(self._ranks) == 1:
+            memory, variables = self._ranks[0]
+            variable = variables.get(name)
+            if variable is not None and variable.start is None:
+                return variable.view(memory)
         array = self._array(name)
         return array.read((0,) * len(array.shape), array.shape)
 
