@@ -385,12 +385,15 @@ void BlockPool::drop_spare_blocks() {
   for (const auto& block : spare) unlink_block(block->name, block->mapped);
 }
 
-void BlockPool::sweep() {
-  if (!locks_) return;  // who is alive cannot be known here
+void BlockPool::drop_parked_blocks() {
   for (const auto& name : list_directory(parked_.get())) {
     unlinkat(parked_.get(), name.c_str(), 0);
   }
   account_.parked.store(0);
+}
+
+void BlockPool::sweep() {
+  if (!locks_) return;  // who is alive cannot be known here
   std::vector<std::string> dead, alive;
   for (const auto& name : list_directory(blocks_.get())) {
     const auto owner = name.substr(0, name.find('.'));
@@ -402,7 +405,9 @@ void BlockPool::sweep() {
       }
       dead.push_back(owner);
     }
-    unlinkat(blocks_.get(), name.c_str(), 0);
+    struct stat status{};
+    if (fstatat(blocks_.get(), name.c_str(), &status, AT_SYMLINK_NOFOLLOW) != 0) continue;
+    unlink_block(name, static_cast<std::uint64_t>(status.st_blocks) * 512);
   }
   for (const auto& name : list_directory(lifelines_.get())) {
     if (name.front() != '.' && name != owner_ && is_dead(lifelines_.get(), name)) {

@@ -78,8 +78,10 @@ class BlockPool {
   bool withdraw(int directory, const std::string& name);
   // Unlinks what this process keeps for recycling.
   void drop_spare_blocks();
-  // Unlinks the blocks of processes that died, and blocks parked for recycling.
+  // Unlinks the blocks of processes that died.
   void sweep();
+  // Unlinks the blocks that are parked for recycling.
+  void drop_parked_blocks();
   // A private name for a temporary file of ours.
   std::string new_name();
 

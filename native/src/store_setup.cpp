@@ -55,6 +55,7 @@ BlockPool& Store::pool() {
   list_ends_ = std::make_unique<ListEnds>();
   pool_ = std::make_unique<BlockPool>(home_.get(), control_->account, static_cast<Spares&>(*this),
                                       options_.recycle, kind_ != FileSystem::other);
+  pool_->sweep();
   generation_ = fork_generation();
   ready_.store(true, std::memory_order_release);
   return *pool_;
@@ -140,6 +141,7 @@ std::uint64_t Store::blocks_recycled() { return ready_.load() ? pool_->recycled.
 // may be held in all if nobody has chosen.
 void Store::reclaim() {
   pool_->sweep();
+  pool_->drop_parked_blocks();
   const auto held = own_bytes();
   control_->account.allocated.store(held);
   if (control_->capacity_chosen.load() == 0) {

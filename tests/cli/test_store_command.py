@@ -301,7 +301,7 @@ def test_a_reader_that_has_had_enough_is_no_error(dovetail: Any, url: str) -> No
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (["store", "get", "shm://dovetail-test-absent", "key"], "key"),
+        (["store", "get", "shm://dovetail-test-absent", "key"], "there is no store"),
         (["store", "ls", "smh://x"], "shm"),
         (["store", "ls", "nowhere"], "DOVETAIL_STORE_NOWHERE"),
         (["store", "ls", "file:///dev/null"], "/dev/null"),
@@ -316,6 +316,16 @@ def test_what_goes_wrong_is_one_sentence(
     assert text.startswith("dovetail: ")
     assert text.count("\n") == 1
     assert says in text
+
+
+def test_looking_for_a_store_does_not_make_one(dovetail: Any, tmp_path: Path) -> None:
+    dovetail.error("store", "ls", f"file://{tmp_path}/absent")
+    assert not (tmp_path / "absent").exists()
+
+
+def test_a_key_that_is_not_there_is_named(dovetail: Any, url: str) -> None:
+    dv.open_store(url).put("here", 1.0)
+    assert "'absent'" in dovetail.error("store", "get", url, "absent")
 
 
 def test_the_traceback_is_there_for_those_who_ask(dovetail: Any) -> None:

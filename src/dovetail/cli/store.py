@@ -56,6 +56,16 @@ Url = Annotated[str, typer.Argument(metavar="URL", help="Such as shm://name or f
 Key = Annotated[str, typer.Argument(metavar="KEY", help="The key of the value.")]
 
 
+def existing(url: str) -> str:
+    """The URL with ``create=no``, for engines that would make an empty store to look into."""
+    from dovetail.transport.url import URL, parse
+
+    parsed = parse(url, "store")
+    if parsed.scheme not in ("shm", "file"):
+        return url
+    return str(URL(parsed.scheme, parsed.location, {**parsed.options, "create": "no"}))
+
+
 @app.command("ls", epilog="Example: dovetail store ls shm://fields --prefix u/")
 def ls(
     url: Url,
@@ -65,7 +75,7 @@ def ls(
     """List the values, and the files beside them that are none, with the reason."""
     import dovetail as dv
 
-    with dv.open_store(url) as store:
+    with dv.open_store(existing(url)) as store:
         values, unreadable = _listing(store, prefix)
         if as_json:
             print_json(
@@ -126,7 +136,7 @@ def get(
     import dovetail as dv
     from dovetail.cli.files import write_file
 
-    with dv.open_store(url) as store:
+    with dv.open_store(existing(url)) as store:
         dataset = store.get(key)
         if output is not None:
             write_file(output, dataset)
@@ -195,7 +205,7 @@ def rm(
         raise typer.BadParameter("name at least one KEY, or a --prefix")
     removed: list[str] = []
     absent: dv.KeyNotFoundError | None = None
-    with dv.open_store(url) as store:
+    with dv.open_store(existing(url)) as store:
         if prefix is not None:
             wanted += [key for key in store.keys(prefix) if key not in wanted]
         for key in wanted:
@@ -222,7 +232,7 @@ def destroy(
     """Remove everything in a store that is ours. Files that others put there stay."""
     import dovetail as dv
 
-    with dv.open_store(url) as store:
+    with dv.open_store(existing(url)) as store:
         count, held = len(store.keys()), store.statistics().bytes_held
         if not yes and sys.stdin.isatty():
             typer.confirm(

@@ -6,7 +6,7 @@ nor complex128, nor blocks of global arrays. Each is kept in the header's string
 ==========================  =================================================================
 key                         meaning
 ==========================  =================================================================
-``dovetail.version``        version token, 16 hexadecimal digits (written by the native core)
+``dovetail.version``        version token, 32 hexadecimal digits (written by the native core)
 ``dovetail.attrs``          the attributes, as JSON
 ``dovetail.order.NAME``     ``F``: Fortran order; the stored shape is the reversed logical one
 ``dovetail.dtype.NAME``     ``complex128``: stored as F64 with a last axis of 2

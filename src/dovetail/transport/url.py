@@ -30,6 +30,11 @@ class URL:
         query = f"?{urlencode(self.options)}" if self.options else ""
         return f"{self.scheme}://{self.location}{query}"
 
+    def without(self, name: str) -> URL:
+        """The same URL without one of its options."""
+        kept = {option: text for option, text in self.options.items() if option != name}
+        return URL(self.scheme, self.location, kept)
+
     def only(self, *known: str) -> None:
         """Refuse options that are not among `known`, naming the nearest that is."""
         for name in self.options:

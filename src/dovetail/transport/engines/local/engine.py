@@ -10,6 +10,7 @@ from dovetail import _native
 from dovetail.errors import (
     CapabilityError,
     EngineUnavailableError,
+    KeyNotFoundError,
     TransportTimeoutError,
 )
 from dovetail.transport.contract import (
@@ -28,7 +29,7 @@ from dovetail.transport.policies import Policy, PolicyKind
 from dovetail.transport.url import URL
 
 _STREAM_OPTIONS = ("capacity",)
-_STORE_OPTIONS = ("capacity", "recycle", "wait")
+_STORE_OPTIONS = ("capacity", "create", "recycle", "wait")
 _POLICIES: frozenset[PolicyKind] = frozenset({"lockstep", "buffered", "latest", "work_queue"})
 
 
@@ -52,6 +53,9 @@ class LocalEngine:
         recycle = url.choice_option("recycle", "yes", "no") == "yes"
         poll = url.choice_option("wait", "wake", "poll") == "poll"
         folder = places.folder_of(url, "store")
+        if url.choice_option("create", "yes", "no") == "no" and not folder.is_dir():
+            raise KeyNotFoundError(f"there is no store {url.without('create')}")
+        url = url.without("create")
         native = _native.Store(
             os.fspath(folder),
             str(url),
