@@ -253,11 +253,13 @@ bool Ring::is_led() {
          !is_dead(lifelines_.get(), lifeline_name(lifeline));
 }
 
+bool Ring::holds_for_readers() { return control_->stop.load() == 0 && steps_held() != 0; }
+
 // That a stream has ended, or has failed, is held until a reader has heard of it, as steps are.
 bool Ring::is_joinable() {
   const auto now = state();
   if (now == RingState::open || control_->heard.load() == 0) return true;
-  return now == RingState::ended && steps_held() != 0;
+  return now == RingState::ended && holds_for_readers();
 }
 
 }  // namespace dovetail

@@ -172,6 +172,8 @@ class Ring {
   // Whether some reader may still take this complete step.
   bool needed(std::uint64_t step);
   std::uint64_t steps_held();
+  // Whether steps are held that somebody may still want: not after stop().
+  bool holds_for_readers();
 
   // work_queue. A slot's owner word: step, generation and number of the group, done or not.
   bool claim(std::uint64_t step, std::uint32_t group, bool& redelivered);

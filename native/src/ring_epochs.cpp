@@ -5,6 +5,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 
@@ -58,6 +59,10 @@ Fd lock_for_opening(const std::string& stream, const std::string& label) {
                                    " for 10 s: is one stopped there?");
 }
 
+bool is_epoch(const std::string& name) {
+  return name.size() > 1 && name[0] == 'e' && name[1] >= '0' && name[1] <= '9';
+}
+
 bool has_living(int epoch) {
   const Fd lifelines(openat(epoch, "lifelines", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   if (!lifelines) return false;
@@ -72,9 +77,8 @@ bool has_living(int epoch) {
 // still there.
 bool retire_epoch(int folder, const std::string& name) {
   const bool hidden_before = name.rfind("gone-", 0) == 0;
-  const bool is_epoch = name.size() > 1 && name[0] == 'e' && name[1] >= '0' && name[1] <= '9';
   if (name.rfind("current-", 0) == 0) unlinkat(folder, name.c_str(), 0);
-  if (!hidden_before && !is_epoch) return false;
+  if (!hidden_before && !is_epoch(name)) return false;
   const auto hidden = hidden_before ? name : "gone-" + random_name();
   if (!hidden_before && renameat(folder, name.c_str(), folder, hidden.c_str()) != 0) return false;
   const Fd epoch(openat(folder, hidden.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
@@ -103,7 +107,7 @@ void refuse_if_busy(Ring& ring) {
   if (state != RingState::ended || ring.policy().kind == PolicyKind::latest) return;
   ring.bury_dead_groups();
   const auto held = ring.steps_held();
-  if (held != 0 && !ring.has_live_group()) {
+  if (ring.holds_for_readers() && !ring.has_live_group()) {
     throw Error(Status::busy, "the stream " + ring.label() + " still holds " +
                                   std::to_string(held) +
                                   " steps of an earlier writer that no reader has taken: read "
@@ -130,9 +134,14 @@ std::shared_ptr<Ring> Ring::create(const std::string& stream, const std::string&
     if (const auto old = attach(stream, label)) refuse_if_busy(*old);
   }
   // What earlier epochs left, and writers that died while they made one.
-  for (const auto& name : list_directory(folder.get())) retire_epoch(folder.get(), name);
+  auto newest = before;
+  for (const auto& name : list_directory(folder.get())) {
+    if (!retire_epoch(folder.get(), name) && is_epoch(name)) {  // somebody lives in it still
+      newest = std::max<std::uint64_t>(newest, std::strtoull(name.c_str() + 1, nullptr, 10));
+    }
+  }
 
-  const auto epoch = before + 1;
+  const auto epoch = newest + 1;
   const auto name = epoch_name(epoch);
   make_directory_at(folder.get(), name);
   Fd inside(openat(folder.get(), name.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
@@ -306,9 +315,13 @@ void destroy_stream(const std::string& stream, const std::string& label) {
     if (errno == ENOENT) throw Error(Status::key_not_found, "there is no stream " + label);
     throw_system_error("cannot open the stream", label, errno);
   }
+  // Who makes or removes an epoch now is waited for, but not for ever.
+  const auto locked = [&] { return flock(folder.get(), LOCK_EX | LOCK_NB) == 0; };
+  poll_until(Deadline(1), [] {}, locked);
   unlinkat(folder.get(), "current", 0);
   for (const auto& name : list_directory(folder.get())) remove_tree_at(folder.get(), name);
   rmdir(stream.c_str());
+  flock(folder.get(), LOCK_UN);
 }
 
 std::uint64_t dead_epochs(const std::string& stream, bool remove) {
@@ -321,7 +334,8 @@ std::uint64_t dead_epochs(const std::string& stream, bool remove) {
     if (!epoch || has_living(epoch.get())) continue;
     if (name == epoch_name(current)) {
       const auto ring = Ring::attach(stream, stream);
-      if (ring != nullptr && ring->state() == RingState::ended && ring->steps_held() != 0) continue;
+      if (ring != nullptr && ring->state() == RingState::ended && ring->holds_for_readers())
+        continue;
     }
     bytes += bytes_below(folder.get(), name);
     if (remove && retire_epoch(folder.get(), name) && name == epoch_name(current)) {

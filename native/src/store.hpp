@@ -31,7 +31,7 @@ namespace dovetail {
 struct StoreOptions {
   std::string path;
   std::string label;           // how messages name the store
-  std::uint64_t capacity = 0;  // 0: what the creator chose, else default_capacity()
+  std::uint64_t capacity = 0;  // 0: what was set before, else default_capacity()
   bool recycle = true;
   bool poll = false;        // wait by polling, as on a network file system
   bool own_folder = false;  // destroy() removes the folder itself

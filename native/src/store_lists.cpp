@@ -141,7 +141,7 @@ std::vector<std::string> Store::wait_items(const std::string& list, std::uint64_
     throw Error(Status::timeout, "the list '" + list + "' in " + options_.label + " held " +
                                      std::to_string(found.size()) + " of " + std::to_string(count) +
                                      " items from position " + std::to_string(start) +
-                                     " on after " + readable_seconds(timeout) + "");
+                                     " on after " + readable_seconds(timeout));
   }
   return found;
 }

@@ -93,7 +93,7 @@ std::optional<Step> StreamTail::next(double timeout, const Interrupt& interrupt)
   };
   if (!poll_until(Deadline(timeout), interrupt, look)) {
     throw Error(Status::timeout,
-                "no new step of " + label_ + " within " + readable_seconds(timeout) + "");
+                "no new step of " + label_ + " within " + readable_seconds(timeout));
   }
   return ended ? std::nullopt : std::move(found);
 }

@@ -59,8 +59,7 @@ void StreamWriter::join_epoch(const Interrupt& interrupt) {
   };
   if (!poll_until(Deadline(options_.timeout), interrupt, joined)) {
     throw Error(Status::timeout, "rank 0 has not opened the stream " + options_.label +
-                                     " for writing within " + readable_seconds(options_.timeout) +
-                                     "");
+                                     " for writing within " + readable_seconds(options_.timeout));
   }
 }
 

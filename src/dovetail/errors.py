@@ -1,4 +1,4 @@
-"""Every error that Dovetail raises, in one tree.
+"""The errors of Dovetail, in one tree.
 
 ::
 
@@ -19,6 +19,8 @@
     ├── PeerLostError              (ConnectionResetError)    the other side died or left by an exception
     ├── ReaderExpelledError        (ConnectionAbortedError)  this reader held the producer up too long
     └── StreamBusyError            (FileExistsError)    the stream already has a writer or unread steps
+
+Wrong arguments are ValueError or TypeError; what the system refuses is OSError.
 
 A message says what happened, with which value, and what to do about it. *Closed*, *lost peer*,
 *timeout*, *full*, *corrupt* and *not available here* are never confused with one another.

@@ -56,6 +56,8 @@ def test_the_code_on_the_page_works(
     text = PAGES[page].read_text(encoding="utf-8")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("PATH", str(Path(sys.executable).parent), prepend=os.pathsep)
+    # Lines of programs that run side by side come whole.
+    monkeypatch.delenv("PYTHONUNBUFFERED", raising=False)
     names: dict[str, object] = {"__name__": "page"}
     for block in BLOCK.finditer(text):
         code = textwrap.dedent(block["code"]).replace("shm://", f"shm://{prefix}")

@@ -103,7 +103,7 @@ def stat_value(url: Url, key: Key, as_json: AsJson = False) -> None:
     """Say what is known of a value without reading its arrays."""
     import dovetail as dv
 
-    with dv.open_store(url) as store:
+    with dv.open_store(existing(url)) as store:
         stat = store.stat(key)
     if as_json:
         print_json(_value(stat))
@@ -226,21 +226,29 @@ def rm(
 @app.command("destroy", epilog="Example: dovetail store destroy shm://fields --yes")
 def destroy(
     url: Url,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    yes: Annotated[
+        bool, typer.Option("--yes", "-y", help="Do not ask. Without a terminal nothing is asked.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Remove everything in a store that is ours. Files that others put there stay."""
     import dovetail as dv
 
     with dv.open_store(existing(url)) as store:
-        count, held = len(store.keys()), store.statistics().bytes_held
+        before, held = len(store.keys()), store.statistics().bytes_held
         if not yes and sys.stdin.isatty():
             typer.confirm(
-                f"Remove {count} values ({readable_bytes(held)}) of {store.url}?",
+                f"Remove up to {before} values ({readable_bytes(held)}) of {store.url}?",
                 abort=True,
                 err=True,
             )
+        folder = store.path
         store.destroy()
+    kept = 0
+    if folder is not None and folder.is_dir():  # of others
+        with dv.open_store(existing(url)) as store:
+            kept = len(store.keys())
+    count = before - kept
     if as_json:
         print_json({"url": url, "values": count, "bytes": held})
     else:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from dovetail.data.arrays import Attributes, attributes_to_json, host_array
 from dovetail.data.dtypes import BFLOAT16
 from dovetail.data.layout import Entry, Piece, Variable, attributes_of, decode, encode, piece_of
-from dovetail.errors import UnsupportedDataError
+from dovetail.errors import KeyNotFoundError, UnsupportedDataError
 
 BARE = "value"
 """The name under which a bare array is stored."""
@@ -29,10 +29,10 @@ class Dataset(Mapping[str, NDArray[Any]]):
 
     Notes
     -----
-    What a store or a stream returns is a Dataset of read-only views of the transport's own
-    memory where the engine can (shared memory, mapped files), and of one copy elsewhere. A
-    view holds a lease: it stays valid and unchanged while it lives, whatever becomes of the
-    key.
+    What a store returns, and ``step.dataset()``, is a Dataset of read-only views of the
+    transport's own memory where the engine can (shared memory, mapped files), and of one copy
+    elsewhere. A view holds a lease: it stays valid and unchanged while it lives, whatever
+    becomes of the key.
     """
 
     __slots__ = ("_arrays", "_attrs", "_block", "_metadata", "_variables", "version")
@@ -80,7 +80,7 @@ class Dataset(Mapping[str, NDArray[Any]]):
         if array is None:
             variable = (self._variables or {}).get(name)
             if variable is None:
-                raise KeyError(f"no array {name!r}; there are {', '.join(self) or 'none'}")
+                raise KeyNotFoundError(f"no array {name!r}; there are {', '.join(self) or 'none'}")
             array = self._arrays[name] = variable.view(self._block)
         return array
 

@@ -103,6 +103,9 @@ class Reservation(Protocol):
     exception publishes nothing.
     """
 
+    version: str | None
+    """The version token, once published."""
+
     def __getitem__(self, name: str) -> NDArray[Any]: ...
     def __enter__(self) -> Self: ...
     def __exit__(
@@ -204,7 +207,10 @@ class Store(Protocol):
         ...
 
     def keys(self, prefix: str = "") -> list[str]:
-        """The keys that start with `prefix`, sorted."""
+        """The keys that start with `prefix`, sorted.
+
+        Files of others count, damaged ones too: reading these raises CorruptDataError.
+        """
         ...
 
     def stat(self, key: str) -> ValueStat: ...
@@ -235,7 +241,10 @@ class Store(Protocol):
         ...
 
     def scope(self, prefix: str) -> Store:
-        """A view of this store in which every key and list name begins with `prefix`."""
+        """A view of this store in which every key and list name begins with `prefix`.
+
+        The items of a list are kept as they are given.
+        """
         ...
 
     def statistics(self) -> StoreStatistics: ...
@@ -249,7 +258,10 @@ class Store(Protocol):
         ...
 
     def destroy(self) -> None:
-        """Remove everything in the store that is *ours*, and close. Foreign files stay."""
+        """Remove everything in the store that is *ours*, and close. Foreign files stay.
+
+        A scope cannot be destroyed by itself (CapabilityError).
+        """
         ...
 
     def __enter__(self) -> Self: ...
@@ -271,7 +283,8 @@ class StreamStatistics(NamedTuple):
     seconds_waited: float
     """Time this end waited for the other side."""
     seconds_in_calls: float
-    """Time this end spent inside stream calls, waiting included."""
+    """Time this end spent in ``step``, ``put``, ``empty`` and the end of a step, or in
+    ``next_step``, waiting included. Opening, and joining several blocks, do not count."""
     steps_dropped: int
     """Steps that ``latest`` dropped before this end saw them."""
     steps_redelivered: int
@@ -281,7 +294,9 @@ class StreamStatistics(NamedTuple):
 class WriteStep(Protocol):
     """A step under construction: complete when its ``with`` block ends.
 
-    Leaving by an exception publishes nothing of this rank.
+    Under ``lockstep`` that end waits for the readers, and raises as :meth:`StreamWriter.step`
+    does. Leaving by an exception publishes nothing of this rank; an exception that leaves the
+    block of the stream, too, makes the readers see PeerLostError.
     """
 
     @property
@@ -302,6 +317,10 @@ class WriteStep(Protocol):
             Given together, `array` is the block of a global array of `shape` that begins at
             `start` (0-based, logical order). Without them, the arrays that several ranks put
             under one name are joined along axis 0 in rank order.
+
+        Raises
+        ------
+        StoreFullError, UnsupportedDataError, CoverageError, StreamStoppedError
         """
         ...
 
@@ -396,7 +415,7 @@ class StreamWriter(Protocol):
 
         Raises
         ------
-        TransportTimeoutError, PeerLostError, StreamStoppedError, StoreFullError
+        TransportTimeoutError, PeerLostError, StreamStoppedError, TransportClosedError
         """
         ...
 
@@ -539,8 +558,11 @@ class Engine(Protocol):
         """Whether it can run here. Never raises."""
         ...
 
-    def open_store(self, url: URL) -> Store:
-        """Open a store. Refuses unknown options with :meth:`URL.only`."""
+    def open_store(self, url: URL, timeout: float | None) -> Store:
+        """Open a store, reaching its server within `timeout` seconds, if it has one.
+
+        Refuses unknown options with :meth:`URL.only`.
+        """
         ...
 
     def open_writer(self, url: URL, policy: Policy, participant: Participant) -> StreamWriter:

@@ -118,7 +118,7 @@ def open_store(url: str, *, timeout: float | None = 60.0) -> Store:
     array([0., 1., 2.])
     """
     parsed = parse(url, "store")
-    return engine_of(parsed).open_store(parsed)
+    return engine_of(parsed).open_store(parsed, timeout)
 
 
 @overload
@@ -185,6 +185,13 @@ def open_stream(
     Raises
     ------
     InvalidURLError, EngineUnavailableError, CapabilityError, StreamBusyError
+    TransportTimeoutError
+        A reader waits until a writer has opened the stream; a writer does not wait.
+    PeerLostError, FormatVersionError, StoreFullError
+
+    Notes
+    -----
+    Of several writer ranks, the policy and the ``?capacity=`` of rank 0 count.
     """
     parsed = parse(url, "stream")
     if comm is not None:
@@ -234,13 +241,19 @@ def tail_stream(url: str, timeout: float | None = None) -> Iterator[ReadStep]:
     Raises
     ------
     TransportTimeoutError
-        If no new step comes within `timeout` seconds.
+        If no new step comes within `timeout` seconds; without one it waits for ever.
+    PeerLostError
+        If the producer died, or left by an exception.
     """
     parsed = parse(url, "stream")
     return engine_of(parsed).tail_stream(parsed, timeout)
 
 
 def destroy_stream(url: str) -> None:
-    """Remove a stream with everything it holds. Its participants see the other side lost."""
+    """Remove a stream with everything it holds.
+
+    Readers see PeerLostError. A writer learns of it when it next waits or needs a new block,
+    and until then writes for nobody.
+    """
     parsed = parse(url, "stream")
     engine_of(parsed).destroy_stream(parsed)

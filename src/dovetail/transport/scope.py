@@ -10,6 +10,7 @@ from typing import Any, Self
 from numpy.typing import NDArray
 
 from dovetail.data import Attributes, Dataset, Value
+from dovetail.errors import CapabilityError
 from dovetail.transport.contract import (
     Capabilities,
     Reservation,
@@ -104,9 +105,10 @@ class ScopedStore:
         """A view holds nothing: the store stays open."""
 
     def destroy(self) -> None:
-        """Remove what lies under this prefix; the store stays open."""
-        for key in self.keys():
-            self.delete(key)
+        """Refused: a view cannot tell what in it is ours."""
+        raise CapabilityError(
+            f"a scope is a view of {self._store.url}: delete its keys, or destroy the whole store"
+        )
 
     def __enter__(self) -> Self:
         return self

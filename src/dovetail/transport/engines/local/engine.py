@@ -6,12 +6,11 @@ import os
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from dovetail import _native
+from dovetail import _native, errors
 from dovetail.errors import (
     CapabilityError,
     EngineUnavailableError,
     KeyNotFoundError,
-    TransportTimeoutError,
 )
 from dovetail.transport.contract import (
     Capabilities,
@@ -48,7 +47,7 @@ class LocalEngine:
         made_of = "files in /dev/shm" if scheme == "shm" else "files in a folder"
         return EngineStatus(scheme, available, detail, made_of, _capabilities(scheme, True, True))
 
-    def open_store(self, url: URL) -> LocalStore:
+    def open_store(self, url: URL, timeout: float | None = None) -> LocalStore:
         url.only(*_STORE_OPTIONS)
         recycle = url.choice_option("recycle", "yes", "no") == "yes"
         poll = url.choice_option("wait", "wake", "poll") == "poll"
@@ -74,7 +73,7 @@ class LocalEngine:
         comm, rank, size = participant.comm, participant.rank, participant.size
         _require_one_node(url, comm)
 
-        def open_native() -> Any:
+        def open_native(_: int = -1) -> Any:
             return _native.StreamWriter(
                 folder,
                 str(url),
@@ -86,7 +85,7 @@ class LocalEngine:
                 seconds(participant.timeout),
             )
 
-        native = _first_on_rank_0(comm, rank, url, open_native, lambda native: native.epoch)[0]
+        native = _first_on_rank_0(comm, rank, url, open_native, lambda native: native.epoch)
         return stream.LocalWriter(str(url), native)
 
     def open_reader(self, url: URL, participant: Participant) -> stream.LocalReader:
@@ -94,22 +93,19 @@ class LocalEngine:
         folder = os.fspath(places.folder_of(url, "stream"))
         comm, rank = participant.comm, participant.rank
         _require_one_node(url, comm)
-        told: list[int] = []
 
-        def open_native() -> Any:
+        def open_native(group_entry: int = -1) -> Any:
             return _native.StreamReader(
                 folder,
                 str(url),
                 rank,
                 participant.size,
                 participant.group or "",
-                told[0] if told else -1,
+                group_entry,
                 seconds(participant.timeout),
             )
 
-        native = _first_on_rank_0(
-            comm, rank, url, open_native, lambda native: native.group_entry, told
-        )[0]
+        native = _first_on_rank_0(comm, rank, url, open_native, lambda native: native.group_entry)
         return stream.LocalReader(str(url), native, participant)
 
     def describe_stream(self, url: URL) -> StreamDescription:
@@ -148,32 +144,29 @@ def _require_one_node(url: URL, comm: Any) -> None:
 
 
 def _first_on_rank_0(
-    comm: Any,
-    rank: int,
-    url: URL,
-    open_native: Callable[[], Any],
-    tell: Callable[[Any], int],
-    told: list[int] | None = None,
-) -> tuple[Any, int]:
+    comm: Any, rank: int, url: URL, open_native: Callable[..., Any], tell: Callable[[Any], int]
+) -> Any:
     """Open on rank 0, tell the other ranks how it went, and then open there.
 
-    Without a communicator each rank finds the others through the stream.
+    Without a communicator each rank finds the others through the stream. An error of rank 0
+    is raised on all.
     """
     if comm is None or comm.Get_size() == 1:
-        return open_native(), 0
+        return open_native()
     if rank == 0:
         try:
             native = open_native()
         except BaseException as error:
-            comm.bcast(f"{type(error).__name__}: {error}", root=0)
+            comm.bcast((type(error).__name__, str(error)), root=0)
             raise
-        return native, comm.bcast(tell(native), root=0)
+        comm.bcast(tell(native), root=0)
+        return native
     answer = comm.bcast(None, root=0)
-    if isinstance(answer, str):
-        raise TransportTimeoutError(f"rank 0 could not open {url}: {answer}")
-    if told is not None:
-        told.append(answer)
-    return open_native(), answer
+    if isinstance(answer, tuple):
+        name, text = answer
+        kind = getattr(errors, name, errors.PeerLostError)
+        raise kind(f"rank 0 could not open {url}: {text}")
+    return open_native(answer)
 
 
 def _capabilities(scheme: str, zero_copy: bool, woken: bool) -> Capabilities:

@@ -38,7 +38,7 @@ def _of_stream(folder: Path, remove: bool) -> list[Leftover]:
     nbytes = _native.dead_epochs(os.fspath(folder), remove)
     if nbytes == 0:
         return []
-    return [Leftover(folder, "stream", nbytes, "the processes that took part in it died")]
+    return [Leftover(folder, "stream", nbytes, "no living process takes part in it")]
 
 
 def _of_store(folder: Path, remove: bool) -> list[Leftover]:

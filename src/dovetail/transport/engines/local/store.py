@@ -136,13 +136,16 @@ class LocalStore:
 
     def get(self, key: str) -> Dataset:
         started = time.time_ns() if observe.recording else 0
+        nbytes = 0
         try:
-            found = self._native.get(key)
+            dataset = Dataset.from_block(*self._native.get(key))
+            if started:
+                nbytes = dataset.nbytes
         except TypeError as error:
             _explain(error, key)
-        dataset = Dataset.from_block(*found)
-        if started:
-            observe.record(observe.GET, key, started, time.time_ns(), dataset.nbytes, 0)
+        finally:
+            if started:
+                observe.record(observe.GET, _text(key), started, time.time_ns(), nbytes, 0)
         return dataset
 
     def get_array(self, key: str, out: NDArray[Any] | None = None) -> NDArray[Any]:
@@ -158,14 +161,17 @@ class LocalStore:
 
     def wait(self, key: str, timeout: float | None, newer_than: str | None = None) -> Dataset:
         started = time.time_ns() if observe.recording else 0
+        nbytes = 0
         try:
-            found = self._native.wait(key, seconds(timeout), newer_than)
+            dataset = Dataset.from_block(*self._native.wait(key, seconds(timeout), newer_than))
+            if started:
+                nbytes = dataset.nbytes
         except TypeError as error:
             _explain(error, key)
-        dataset = Dataset.from_block(*found)
-        if started:
-            ended = time.time_ns()
-            observe.record(observe.WAIT, key, started, ended, dataset.nbytes, ended - started)
+        finally:
+            if started:
+                ended = time.time_ns()
+                observe.record(observe.WAIT, _text(key), started, ended, nbytes, ended - started)
         return dataset
 
     def exists(self, key: str) -> bool:
@@ -223,11 +229,12 @@ class LocalStore:
         self, list_name: str, count: int, timeout: float | None, start: int = 0
     ) -> list[str]:
         started = time.time_ns() if observe.recording else 0
-        keys = self._native.wait_items(list_name, count, start, seconds(timeout))
-        if started:
-            ended = time.time_ns()
-            observe.record(observe.WAIT, list_name, started, ended, 0, ended - started)
-        return keys
+        try:
+            return self._native.wait_items(list_name, count, start, seconds(timeout))
+        finally:
+            if started:
+                ended = time.time_ns()
+                observe.record(observe.WAIT, _text(list_name), started, ended, 0, ended - started)
 
     def scope(self, prefix: str) -> Store:
         return ScopedStore(self, prefix)
@@ -259,6 +266,11 @@ class LocalStore:
     def __repr__(self) -> str:
         state = " (closed)" if self._handle is None else ""
         return f"<Store {self._url}{state}>"
+
+
+def _text(key: Any) -> str:
+    """A key as a name in the trace, which a key that is none must not stop."""
+    return key if isinstance(key, str) else repr(key)
 
 
 def _explain(error: TypeError, *keys: Any) -> NoReturn:

@@ -14,7 +14,7 @@ from dovetail import _native, observe
 from dovetail.data import Attributes, Dataset, Variable
 from dovetail.data.arrays import attributes_to_json
 from dovetail.data.layout import Entry, Room, attributes_of, decode, encode, make_room
-from dovetail.errors import CoverageError, TransportClosedError
+from dovetail.errors import CoverageError, KeyNotFoundError, TransportClosedError
 from dovetail.transport.assembly import GlobalArray, global_arrays
 from dovetail.transport.contract import Participant, Shape, StreamStatistics
 from dovetail.transport.engines.local.deadlines import seconds
@@ -275,7 +275,7 @@ class LocalReadStep(Mapping[str, NDArray[Any]]):
     def _array(self, name: str) -> GlobalArray:
         array = self.arrays.get(name)
         if array is None:
-            raise KeyError(
+            raise KeyNotFoundError(
                 f"step {self._index} has no array {name!r}; there are {', '.join(self) or 'none'}"
             )
         return array
@@ -372,20 +372,23 @@ class LocalReader:
         entered = time.perf_counter_ns()
         started = time.time_ns() if observe.recording else 0
         waited = self._native.statistics()[2] if started else 0.0
+        step = None
         try:
             taken = self._native.next(seconds(self._timeout if timeout is None else timeout))
+            if taken is not None:
+                step = LocalReadStep(taken, self._native.end)
         finally:
             self._in_calls_ns += time.perf_counter_ns() - entered
-        if taken is None:
+            if started:
+                waited_ns = int((self._native.statistics()[2] - waited) * 1e9)
+                nbytes = 0 if step is None else step.nbytes
+                observe.record(
+                    observe.READ_STEP, self._url, started, time.time_ns(), nbytes, waited_ns
+                )
+        if step is None:
             self._finished = True
             self.close()
             return None
-        step = LocalReadStep(taken, self._native.end)
-        if started:
-            waited_ns = int((self._native.statistics()[2] - waited) * 1e9)
-            observe.record(
-                observe.READ_STEP, self._url, started, time.time_ns(), step.nbytes, waited_ns
-            )
         if self._current is not None:
             self._current._end = None
         self._current = step
