@@ -28,8 +28,6 @@ class Deadline {
     }
   }
 
-  static Deadline never() { return Deadline(-1.0); }
-
   std::int64_t remaining_ns() const {
     if (at_ == std::numeric_limits<std::int64_t>::max()) return at_;
     const auto left = at_ - monotonic_ns();

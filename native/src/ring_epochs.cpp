@@ -106,10 +106,9 @@ void refuse_if_busy(Ring& ring) {
   }
   if (state != RingState::ended || ring.policy().kind == PolicyKind::latest) return;
   ring.bury_dead_groups();
-  const auto held = ring.steps_held();
   if (ring.holds_for_readers() && !ring.has_live_group()) {
     throw Error(Status::busy, "the stream " + ring.label() + " still holds " +
-                                  std::to_string(held) +
+                                  std::to_string(ring.steps_held()) +
                                   " steps of an earlier writer that no reader has taken: read "
                                   "them, or remove them (dovetail stream rm " +
                                   ring.label() + ")");

@@ -69,18 +69,7 @@ def store(
     """Measure puts and gets, with the targets of the design and whether each holds here."""
     from dovetail.bench import bench_store
 
-    _stop_in_order()
-    _print(
-        bench_store(
-            sizes=_size_list(sizes),
-            repeats=repeat,
-            batch_seconds=milliseconds / 1e3,
-            peers=_names(peers),
-            progress=_progress(),
-        ),
-        output,
-        as_json,
-    )
+    _measure(bench_store, sizes, repeat, peers, milliseconds, output, as_json)
 
 
 @app.command("stream", epilog="Example: dovetail bench stream --sizes 1KiB,32MiB -o stream.json")
@@ -95,9 +84,22 @@ def stream(
     """Measure steps between two processes: latency to a waiting reader, and throughput."""
     from dovetail.bench import bench_stream
 
+    _measure(bench_stream, sizes, repeat, peers, milliseconds, output, as_json)
+
+
+def _measure(
+    bench: Callable[..., Report],
+    sizes: str,
+    repeat: int,
+    peers: str | None,
+    milliseconds: float,
+    output: Path | None,
+    as_json: bool,
+) -> None:
+    """Run one of the two benchmarks as the command line asks for it."""
     _stop_in_order()
     _print(
-        bench_stream(
+        bench(
             sizes=_size_list(sizes),
             repeats=repeat,
             batch_seconds=milliseconds / 1e3,
