@@ -58,8 +58,19 @@ def test_a_killed_child_is_gone(server: ChildServer) -> None:
     assert child.alive()
     child.kill()
     assert not child.alive()
-    with pytest.raises(ChildDiedError):
+    with pytest.raises(ChildDiedError, match="SIGKILL"):
         child.receive()
+
+
+def leave(channel: Channel) -> None:
+    os._exit(7)
+
+
+def test_a_child_that_leaves_without_a_word_is_told_by_its_status(server: ChildServer) -> None:
+    with pytest.raises(ChildDiedError, match="exit status 7"):
+        server.start(leave).receive()
+    with pytest.raises(ChildDiedError, match="exit status 7"):
+        server.start(leave).join()
 
 
 def test_a_child_stops_and_goes_on(server: ChildServer) -> None:

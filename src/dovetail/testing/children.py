@@ -7,6 +7,7 @@ Children share nothing with the test process but that channel, and die with thei
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import importlib
 import importlib.util
@@ -33,8 +34,21 @@ _WARM = ["numpy", "dovetail.data", "dovetail.transport.engines.local"]
 """What `import dovetail` leaves until it is used, and a child would import again and again."""
 
 
+_CLEAN = "exit status 0"
+
+
 class ChildDiedError(AssertionError):
-    """The child ended while the test waited for a message of it."""
+    """The child ended while the test waited for a message of it.
+
+    Attributes
+    ----------
+    ending
+        How: an exit status, or the signal that killed it.
+    """
+
+    def __init__(self, ending: str) -> None:
+        super().__init__(f"the other process ended: {ending}")
+        self.ending = ending
 
 
 class ChildFailedError(AssertionError):
@@ -62,9 +76,12 @@ class Channel:
         try:
             message = json.loads(self._connection.recv_bytes())
         except (EOFError, ConnectionResetError):
-            raise ChildDiedError("the other process ended without a message") from None
-        if isinstance(message, dict) and "traceback" in message:
-            raise ChildFailedError(message["traceback"])
+            raise ChildDiedError("without a word") from None
+        if isinstance(message, dict):
+            if "traceback" in message:
+                raise ChildFailedError(message["traceback"])
+            if "ended" in message:
+                raise ChildDiedError(message["ended"])
         return message
 
     def waiting(self) -> bool:
@@ -134,14 +151,17 @@ class Child:
         ------
         ChildFailedError
             If its function raised.
+        ChildDiedError
+            If it was killed.
         """
         if not self._gone(timeout):
             raise TimeoutError(f"process {self.pid} is still running after {timeout} s")
-        while self.channel.waiting():
-            try:
-                self.channel.receive()
-            except ChildDiedError:
-                break
+        try:
+            while True:
+                self.receive()
+        except ChildDiedError as end:
+            if end.ending != _CLEAN:
+                raise
         self.close()
 
     def close(self) -> None:
@@ -261,11 +281,12 @@ def serve(descriptor: int) -> None:
     awake, waker = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
     signal.set_wakeup_fd(waker, warn_on_full_buffer=False)
     signal.signal(signal.SIGCHLD, lambda *_: None)
+    running: dict[int, int] = {}
     while True:
         for ready in wait([control, awake]):
             if ready == awake:
                 os.read(awake, 4096)
-                _reap()
+                _reap(running)
                 continue
             try:
                 request = json.loads(control.recv_bytes())
@@ -277,8 +298,10 @@ def serve(descriptor: int) -> None:
                 control.close()
                 os.close(awake)
                 os.close(waker)
+                for other in running.values():
+                    os.close(other)
                 _run(request, Connection(handle))
-            os.close(handle)
+            running[pid] = handle
             _answer(control, pid)
 
 
@@ -321,12 +344,24 @@ def _module(name: str, file: str) -> Any:
         return module
 
 
-def _reap() -> None:
-    try:
-        while os.waitpid(-1, os.WNOHANG)[0]:
-            pass
-    except ChildProcessError:
-        pass
+def _reap(running: dict[int, int]) -> None:
+    """Take leave of the children that have ended: the last word in their channels says how."""
+    while running:
+        pid, status = os.waitpid(-1, os.WNOHANG)
+        if not pid:
+            return
+        handle = running.pop(pid, -1)
+        if handle < 0:  # a child's orphan, where the server is the first process of a container
+            continue
+        os.set_blocking(handle, False)
+        # The test may have closed its end, or have left so much unread that nothing more fits.
+        with contextlib.suppress(OSError), Connection(handle) as connection:
+            connection.send_bytes(json.dumps({"ended": _ending(status)}).encode())
+
+
+def _ending(status: int) -> str:
+    code = os.waitstatus_to_exitcode(status)
+    return f"exit status {code}" if code >= 0 else signal.Signals(-code).name
 
 
 def _answer(control: Connection, pid: int) -> None:
