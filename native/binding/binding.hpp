@@ -36,5 +36,5 @@ class Buffers {
 // Python objects keep the text.
 std::vector<dovetail::Piece> pieces_from(nb::handle sequence, Buffers& buffers);
 dovetail::Metadata metadata_from(nb::handle mapping);
-nb::list entries_to_python(const std::vector<dovetail::Entry>& entries);
-nb::dict metadata_to_python(const dovetail::Metadata& metadata);
+// (number, entries, metadata): the same object for the same header, while it is fresh.
+nb::object header_to_python(const dovetail::Header& header);

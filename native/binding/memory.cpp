@@ -103,6 +103,8 @@ dovetail::Metadata metadata_from(nb::handle mapping) {
   return metadata;
 }
 
+namespace {
+
 nb::list entries_to_python(const std::vector<dovetail::Entry>& entries) {
   nb::list list;
   for (const auto& entry : entries) {
@@ -125,4 +127,24 @@ nb::dict metadata_to_python(const dovetail::Metadata& metadata) {
     dict[nb::str(key.data(), key.size())] = nb::str(text.data(), text.size());
   }
   return dict;
+}
+
+}  // namespace
+
+nb::object header_to_python(const dovetail::Header& header) {
+  // Never released: Python may be gone when this library is.
+  struct Made {
+    std::uint64_t number;
+    PyObject* object;
+  };
+  static Made lately[64] = {};
+  auto& made = lately[header.number % std::size(lately)];
+  if (header.number != 0 && made.number == header.number) return nb::borrow(made.object);
+  nb::object object = nb::make_tuple(header.number, entries_to_python(header.entries),
+                                     metadata_to_python(header.metadata));
+  if (header.number != 0) {
+    Py_XDECREF(made.object);
+    made = {header.number, nb::object(object).release().ptr()};
+  }
+  return object;
 }

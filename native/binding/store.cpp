@@ -16,10 +16,9 @@ using dovetail::Value;
 
 namespace {
 
-// (memory, entries, metadata, version)
+// (memory, header, version)
 nb::tuple value_to_python(const Value& value) {
-  return nb::make_tuple(value.memory, entries_to_python(value.header.entries),
-                        metadata_to_python(value.header.metadata), value.version);
+  return nb::make_tuple(value.memory, header_to_python(*value.header), value.version);
 }
 
 template <class Call>
@@ -106,9 +105,8 @@ void bind_store(nb::module_& module) {
           "stat",
           [](Store& self, const std::string& key) {
             const auto value = without_gil([&] { return self.stat(key); });
-            return nb::make_tuple(entries_to_python(value.header.entries),
-                                  metadata_to_python(value.header.metadata), value.version,
-                                  value.nbytes, value.time);
+            return nb::make_tuple(header_to_python(*value.header), value.version, value.nbytes,
+                                  value.time);
           },
           "key"_a)
       .def("exists", &Store::exists, "key"_a, nb::call_guard<nb::gil_scoped_release>())

@@ -35,13 +35,12 @@ nb::tuple counters_to_python(const StreamCounters& counters) {
                         counters.redelivered);
 }
 
-// (index, time in seconds, [(memory, entries, metadata) of each writer rank]), or None
+// (index, time in seconds, [(memory, header) of each writer rank]), or None
 nb::object step_to_python(const std::optional<Step>& step) {
   if (!step) return nb::none();
   nb::list blocks;
   for (const auto& block : step->blocks) {
-    blocks.append(nb::make_tuple(block.memory, entries_to_python(block.header.entries),
-                                 metadata_to_python(block.header.metadata)));
+    blocks.append(nb::make_tuple(block.memory, header_to_python(*block.header)));
   }
   return nb::make_tuple(step->index, static_cast<double>(step->time_ns) * 1e-9, blocks);
 }

@@ -249,13 +249,16 @@ void BlockPool::publish(const std::shared_ptr<Block>& block, int directory, cons
   const auto own = block->name;
   for (;;) {
     if (exchange_names(blocks_.get(), own.c_str(), directory, name.c_str(), RENAME_EXCHANGE) == 0) {
-      if (put_directory_back(own, directory, name)) {
+      struct stat replaced{};
+      const bool there = fstatat(blocks_.get(), own.c_str(), &replaced, AT_SYMLINK_NOFOLLOW) == 0;
+      if (there && S_ISDIR(replaced.st_mode)) {  // somebody's: it goes back
+        exchange_names(blocks_.get(), own.c_str(), directory, name.c_str(), RENAME_EXCHANGE);
         discard(block);
         throw Error(Status::system,
                     "there is a folder named " + name + " where the value should go", EISDIR);
       }
       block->name.clear();
-      keep_or_unlink(own);
+      if (there) keep_or_unlink(own, replaced);
       break;
     }
     if (errno == ENOENT && exchange_names(blocks_.get(), own.c_str(), directory, name.c_str(),
@@ -294,17 +297,6 @@ void BlockPool::publish(const std::shared_ptr<Block>& block, int directory, cons
   }
 }
 
-// A folder under the name of a value is somebody's.
-bool BlockPool::put_directory_back(const std::string& own, int directory, const std::string& name) {
-  struct stat status{};
-  if (fstatat(blocks_.get(), own.c_str(), &status, AT_SYMLINK_NOFOLLOW) != 0 ||
-      !S_ISDIR(status.st_mode)) {
-    return false;
-  }
-  exchange_names(blocks_.get(), own.c_str(), directory, name.c_str(), RENAME_EXCHANGE);
-  return true;
-}
-
 std::shared_ptr<Block> BlockPool::published_block(std::uint64_t inode) {
   for (auto it = published_.begin(); it != published_.end(); ++it) {
     if ((*it)->inode != inode) continue;
@@ -317,9 +309,7 @@ std::shared_ptr<Block> BlockPool::published_block(std::uint64_t inode) {
 
 // What lies in the blocks folder under `name` was a value until now. It is kept if this process
 // made it and nobody gave it another name.
-void BlockPool::keep_or_unlink(const std::string& name) {
-  struct stat status{};
-  if (fstatat(blocks_.get(), name.c_str(), &status, AT_SYMLINK_NOFOLLOW) != 0) return;
+void BlockPool::keep_or_unlink(const std::string& name, const struct stat& status) {
   const auto bytes = static_cast<std::uint64_t>(status.st_blocks) * 512;
   std::shared_ptr<Block> surplus;
   {
@@ -354,25 +344,24 @@ bool BlockPool::withdraw(int directory, const std::string& name) {
     if (errno == ENOENT) return false;
     throw_system_error("cannot delete", name, errno);
   }
+  struct stat now{};  // another value may have come under the name before it was moved
+  if (fstatat(blocks_.get(), own.c_str(), &now, AT_SYMLINK_NOFOLLOW) != 0) return true;
   bool made_here = false;
   {
     const std::lock_guard lock(mutex_);
-    for (const auto& block : published_) made_here = made_here || block->inode == status.st_ino;
+    for (const auto& block : published_) made_here = made_here || block->inode == now.st_ino;
   }
-  const auto bytes = static_cast<std::uint64_t>(status.st_blocks) * 512;
+  const auto bytes = static_cast<std::uint64_t>(now.st_blocks) * 512;
   // Another process made it, and may want to fill it again.
-  if (recycle_ && !made_here && status.st_nlink == 1 && account_.parked.load() < most_parked &&
+  if (recycle_ && !made_here && now.st_nlink == 1 && account_.parked.load() < most_parked &&
       bytes < account_.capacity.load() / 16) {
-    struct stat now{};
-    if (fstatat(blocks_.get(), own.c_str(), &now, AT_SYMLINK_NOFOLLOW) == 0) {
-      if (exchange_names(blocks_.get(), own.c_str(), parked_.get(),
-                         std::to_string(now.st_ino).c_str(), RENAME_NOREPLACE) == 0) {
-        account_.parked.fetch_add(1);
-        return true;
-      }
+    if (exchange_names(blocks_.get(), own.c_str(), parked_.get(),
+                       std::to_string(now.st_ino).c_str(), RENAME_NOREPLACE) == 0) {
+      account_.parked.fetch_add(1);
+      return true;
     }
   }
-  keep_or_unlink(own);
+  keep_or_unlink(own, now);
   return true;
 }
 

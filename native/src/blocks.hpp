@@ -8,6 +8,8 @@
 // an exclusive lock, which every reader of ours prevents.
 #pragma once
 
+#include <sys/stat.h>
+
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
@@ -95,8 +97,7 @@ class BlockPool {
   std::shared_ptr<Block> create(std::size_t pages);
   bool try_allocate(Block& block, std::size_t bytes);
   void unlink_block(const std::string& name, std::uint64_t bytes);
-  void keep_or_unlink(const std::string& name);
-  bool put_directory_back(const std::string& own, int directory, const std::string& name);
+  void keep_or_unlink(const std::string& name, const struct stat& status);
   std::shared_ptr<Block> published_block(std::uint64_t inode);
 
   Fd blocks_, parked_, lifelines_;

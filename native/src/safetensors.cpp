@@ -15,7 +15,6 @@ namespace dovetail {
 namespace {
 
 constexpr std::string_view version_key = "dovetail.version";
-constexpr std::string_view opening = R"({"__metadata__":{"dovetail.version":")";
 
 [[noreturn]] void corrupt(const std::string& why) { throw Error(Status::corrupt, why); }
 
@@ -205,7 +204,7 @@ void append_quoted(std::string& json, std::string_view text) {
 }
 
 void append_metadata(std::string& json, const Metadata& metadata) {
-  json.append(opening).append(version_digits, '0') += '"';
+  json.append(header_opening).append(version_digits, '0') += '"';
   for (const auto& [key, text] : metadata) {
     json += ',';
     append_quoted(json, key);
@@ -348,7 +347,7 @@ std::string version_text(std::uint64_t number, std::uint64_t inode) {
 }
 
 void stamp_version(std::uint8_t* value, const std::string& version) {
-  std::memcpy(value + length_bytes + opening.size(), version.data(), version_digits);
+  std::memcpy(value + version_at, version.data(), version_digits);
 }
 
 bool is_version_of(const std::string& version, std::uint64_t inode) {

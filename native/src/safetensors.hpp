@@ -29,11 +29,15 @@ struct Header {
   Metadata metadata;           // without the version
   std::string version;         // empty in a value that is not ours
   std::uint64_t data_start = 0;
+  std::uint64_t number = 0;  // in this process; 0: of a header that is not kept (HeaderCache)
 };
 
 constexpr std::size_t length_bytes = 8;
 constexpr std::size_t data_alignment = 64;
 constexpr std::uint64_t largest_header = 100'000'000;  // the stock reader's bound
+// A header of ours begins with this, after its length, and the version token follows.
+constexpr std::string_view header_opening = R"({"__metadata__":{"dovetail.version":")";
+constexpr std::size_t version_at = length_bytes + header_opening.size();
 constexpr std::size_t version_digits = 32;
 
 // How many bytes the length and the header take; throws Error(Status::corrupt) if `size` bytes

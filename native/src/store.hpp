@@ -23,6 +23,7 @@
 
 #include "bell.hpp"
 #include "blocks.hpp"
+#include "header_cache.hpp"
 #include "memory.hpp"
 #include "safetensors.hpp"
 
@@ -39,10 +40,11 @@ struct StoreOptions {
 
 struct Value {
   std::shared_ptr<Memory> memory;  // nothing if only the header was asked for
-  Header header;
+  std::shared_ptr<const Header> header;
   std::string version;
   std::uint64_t nbytes = 0;
-  double time = 0;  // seconds since the epoch
+  double time = 0;    // seconds since the epoch
+  bool ours = false;  // written here, under this library's care: not a foreign file, nor a copy
 };
 
 struct StoreCounters {
@@ -164,6 +166,7 @@ class Store : private Spares {
   bool control_shared_ = false;
   std::unique_ptr<BlockPool> pool_;
   std::unique_ptr<ListEnds> list_ends_;
+  HeaderCache headers_;
   StoreCounters counters_;
 };
 

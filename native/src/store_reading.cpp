@@ -106,17 +106,19 @@ Value Store::load(Fd file, const struct stat& status, const std::string& key, bo
       read_all(file.get(), first, head_size, key);
     }
     const auto end = header_end(first, size);
+    ReadHeader header;
     if (copy != nullptr || end <= head_size) {
-      value.header = parse_header(first, size);
+      header = headers_.read(first, size);
     } else {
       std::string whole(end, '\0');
       auto* const bytes = reinterpret_cast<std::uint8_t*>(whole.data());
       read_all(file.get(), bytes, end, key);
-      value.header = parse_header(bytes, size);
+      header = headers_.read(bytes, size);
     }
-    const bool ours = is_version_of(value.header.version, status.st_ino);
-    if (ours) {
-      value.version = value.header.version;
+    value.header = std::move(header.shared);
+    value.ours = is_version_of(header.version, status.st_ino);
+    if (value.ours) {
+      value.version = std::move(header.version);
       value.time = static_cast<double>(number_in_version(value.version)) * 1e-9;
     } else {
       const auto& changed = status.st_mtim;
@@ -126,7 +128,7 @@ Value Store::load(Fd file, const struct stat& status, const std::string& key, bo
                       "-" + std::to_string(changed.tv_sec) + "." + std::to_string(changed.tv_nsec);
     }
     if (header_only) return value;
-    if (copy == nullptr && (!ours || !in_place())) {
+    if (copy == nullptr && (!value.ours || !in_place())) {
       // Others may change or cut a file of theirs under a mapping.
       copy = Memory::on_heap(size);
       read_all(file.get(), copy->writable_data(), size, key);
@@ -149,7 +151,7 @@ Value Store::get(const std::string& key) {
   auto value = open_value(key, false);
   if (!value) throw_not_found(key);
   counters_.gets.fetch_add(1, std::memory_order_relaxed);
-  counters_.bytes_got.fetch_add(bytes_of_arrays(value->header), std::memory_order_relaxed);
+  counters_.bytes_got.fetch_add(bytes_of_arrays(*value->header), std::memory_order_relaxed);
   return std::move(*value);
 }
 
@@ -173,7 +175,7 @@ Value Store::wait(const std::string& key, double timeout,
                                      ": is its producer running, and does it use this store?");
   }
   counters_.gets.fetch_add(1, std::memory_order_relaxed);
-  counters_.bytes_got.fetch_add(bytes_of_arrays(value->header), std::memory_order_relaxed);
+  counters_.bytes_got.fetch_add(bytes_of_arrays(*value->header), std::memory_order_relaxed);
   return std::move(*value);
 }
 

@@ -200,7 +200,7 @@ void Store::for_each_own_value(
     if (!file || fstat(file.get(), &status) != 0 || !S_ISREG(status.st_mode)) continue;
     try {
       const auto value = load(std::move(file), status, name, true);
-      if (!is_version_of(value.header.version, status.st_ino)) continue;
+      if (!value.ours) continue;
     } catch (const Error&) {
       continue;
     }

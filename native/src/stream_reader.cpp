@@ -323,7 +323,7 @@ std::optional<Step> StreamReader::next(double timeout, const Interrupt& interrup
   self_->taken.store(taken_);
   in_step_ = true;
   for (const auto& block : taken->blocks) {
-    for (const auto& entry : block.header.entries) counters_.bytes += entry.nbytes;
+    for (const auto& entry : block.header->entries) counters_.bytes += entry.nbytes;
   }
   return taken;
 }

@@ -11,6 +11,7 @@
 #include <unordered_map>
 #include <vector>
 
+#include "header_cache.hpp"
 #include "lifeline.hpp"
 #include "ring.hpp"
 #include "safetensors.hpp"
@@ -21,7 +22,7 @@ namespace dovetail {
 // What one writer rank put into a step.
 struct BlockView {
   std::shared_ptr<Memory> memory;
-  Header header;
+  std::shared_ptr<const Header> header;
 };
 
 struct Step {
@@ -40,6 +41,7 @@ class BlockReader {
   void forget_retired(Ring& ring);
 
   std::unordered_map<std::string, std::shared_ptr<Mapping>> mappings_;
+  HeaderCache headers_;
   std::uint64_t retired_ = 0;
 };
 

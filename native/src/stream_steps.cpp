@@ -55,13 +55,16 @@ std::optional<Step> BlockReader::open(Ring& ring, std::uint64_t step) {
     if (size > mapping->size) return std::nullopt;
     BlockView view;
     view.memory = Memory::borrowed(mapping, mapping->bytes, size, std::move(lease));
+    std::string version;
     try {
-      view.header = parse_header(mapping->bytes, size);
+      auto header = headers_.read(mapping->bytes, size);
+      view.header = std::move(header.shared);
+      version = std::move(header.version);
     } catch (const Error&) {
       return std::nullopt;
     }
     // The block says which step it was filled for.
-    if (view.header.version != version_text(step + 1, 0)) return std::nullopt;
+    if (version != version_text(step + 1, 0)) return std::nullopt;
     opened.blocks.push_back(std::move(view));
   }
   return opened;

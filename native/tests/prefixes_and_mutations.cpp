@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "error.hpp"
+#include "header_cache.hpp"
 #include "safetensors.hpp"
 
 namespace {
@@ -24,6 +25,26 @@ void require(bool holds, const char* what) {
   if (holds) return;
   std::fprintf(stderr, "broken promise: %s\n", what);
   std::abort();
+}
+
+// A header that was seen before, or one like it, must not be taken for what it is not.
+void compare_with_cache(const std::uint8_t* bytes, std::size_t size,
+                        const dovetail::Header& parsed) {
+  static dovetail::HeaderCache cache;
+  for (int turn = 0; turn < 2; ++turn) {
+    const auto read = cache.read(bytes, size);
+    const auto& header = *read.shared;
+    require(read.version == parsed.version, "a cached header comes with the value's own version");
+    require(header.metadata == parsed.metadata, "cached metadata says the same");
+    require(header.data_start == parsed.data_start, "a cached header has the same length");
+    require(header.entries.size() == parsed.entries.size(), "a cached header says the same");
+    for (std::size_t i = 0; i < header.entries.size(); ++i) {
+      const auto &a = header.entries[i], &b = parsed.entries[i];
+      require(a.name == b.name && a.dtype == b.dtype && a.shape == b.shape &&
+                  a.offset == b.offset && a.nbytes == b.nbytes,
+              "a cached array is the same");
+    }
+  }
 }
 
 // True if the bytes are a value. They are copied to a block of exactly their size, so that reading
@@ -52,6 +73,7 @@ bool check(const std::uint8_t* bytes, std::size_t size) {
     end += entry.nbytes;
   }
   require(end == size, "the value ends with its last array");
+  compare_with_cache(copy.get(), size, header);
 
   const auto again = dovetail::header_for(header.entries, header.metadata, header.data_start);
   if (!again.empty()) {

@@ -69,7 +69,7 @@ std::vector<std::uint64_t> read(const std::string& path, const std::string& grou
   const auto check = [](const dovetail::Step& step) {
     require(step.blocks.size() == writer_ranks, "a step has a block of each rank");
     for (const auto& block : step.blocks) {
-      const auto number = number_in(block.memory->data(), block.header, count_of(step.index));
+      const auto number = number_in(block.memory->data(), *block.header, count_of(step.index));
       require(number == step.index, "a step holds what was put into it");
     }
   };

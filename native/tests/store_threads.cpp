@@ -24,9 +24,9 @@ dovetail::StoreOptions options_for(const std::string& path) {
 std::size_t count_of(std::uint64_t number) { return number % 3 == 0 ? 5000 : 3 + number % 5; }
 
 void check(const dovetail::Value& value) {
-  const auto& entry = value.header.entries.at(0);
+  const auto& entry = value.header->entries.at(0);
   const auto count = static_cast<std::size_t>(entry.nbytes / sizeof(std::uint64_t));
-  const auto number = number_in(value.memory->data(), value.header, count);
+  const auto number = number_in(value.memory->data(), *value.header, count);
   require(count == count_of(number), "a value is the one that was put");
 }
 

@@ -20,7 +20,7 @@ import numpy as np
 from dovetail.data import Dataset
 from dovetail.data.dataset import pieces_of
 from dovetail.data.dtypes import BFLOAT16
-from dovetail.data.layout import Entry, size_in_bytes
+from dovetail.data.layout import Entry, Header, size_in_bytes
 from dovetail.errors import CorruptDataError, UnsupportedDataError
 
 SUFFIXES = (".safetensors", ".npy", ".npz")
@@ -164,7 +164,7 @@ def _read_safetensors(path: Path) -> Dataset:
         end += entry.nbytes
     if end != len(content):
         raise CorruptDataError(f"{path} has {len(content)} bytes; its header says {end}")
-    dataset = Dataset.from_block(content, entries, metadata, "")
+    dataset = Dataset.from_block(content, Header(0, entries, metadata))
     for name, variable in dataset.variables.items():
         expected = size_in_bytes(variable.shape, variable.dtype)
         if variable.nbytes != expected:

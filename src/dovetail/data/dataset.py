@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -10,7 +10,15 @@ from numpy.typing import NDArray
 
 from dovetail.data.arrays import Attributes, attributes_to_json, host_array
 from dovetail.data.dtypes import BFLOAT16
-from dovetail.data.layout import Entry, Piece, Variable, attributes_of, decode, encode, piece_of
+from dovetail.data.layout import (
+    Header,
+    Piece,
+    Variable,
+    attributes_of,
+    encode,
+    piece_of,
+    variables_of,
+)
 from dovetail.errors import KeyNotFoundError, UnsupportedDataError
 
 BARE = "value"
@@ -58,9 +66,7 @@ class Dataset(Mapping[str, NDArray[Any]]):
         self.version = None
 
     @classmethod
-    def from_block(
-        cls, block: Any, entries: Sequence[Entry], metadata: Mapping[str, str], version: str | None
-    ) -> Dataset:
+    def from_block(cls, block: Any, header: Header, version: str | None = None) -> Dataset:
         """A Dataset over the bytes of a stored value, for engines.
 
         `block` exports a read-only buffer that begins with the value's first byte, and may
@@ -69,8 +75,8 @@ class Dataset(Mapping[str, NDArray[Any]]):
         dataset = cls.__new__(cls)
         dataset._arrays = {}
         dataset._attrs = None
-        dataset._variables = decode(entries, metadata)
-        dataset._metadata = metadata
+        dataset._variables = variables_of(header)
+        _, _, dataset._metadata = header
         dataset._block = block
         dataset.version = version
         return dataset

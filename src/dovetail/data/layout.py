@@ -56,6 +56,15 @@ class Entry(NamedTuple):
     nbytes: int
 
 
+class Header(NamedTuple):
+    """The header of a value, as the native core read it."""
+
+    number: int
+    """The same for equal headers, and no other in this process; 0 if that is not known."""
+    entries: Sequence[Entry]
+    metadata: Mapping[str, str]
+
+
 class Variable(NamedTuple):
     """A named array of a stored value, as its header describes it."""
 
@@ -152,6 +161,23 @@ def check_name(name: Any) -> None:
             f"an array cannot be named {name!r}: __metadata__ and names that begin with "
             f"{RESERVED!r} are reserved"
         )
+
+
+_decoded: dict[int, dict[str, Variable]] = {}
+_MOST_DECODED = 256
+
+
+def variables_of(header: Header) -> dict[str, Variable]:
+    """As :func:`decode`; what was decoded lately is shared: not to be changed."""
+    number, entries, metadata = header
+    variables = _decoded.get(number)
+    if variables is None:
+        variables = decode(entries, metadata)
+        if number:
+            if len(_decoded) >= _MOST_DECODED:
+                _decoded.clear()
+            _decoded[number] = variables
+    return variables
 
 
 def decode(entries: Sequence[Entry], metadata: Mapping[str, str]) -> dict[str, Variable]:

@@ -15,7 +15,7 @@ from dovetail import _native, observe
 from dovetail.data import Attributes, Dataset, Value
 from dovetail.data.arrays import attributes_to_json
 from dovetail.data.dataset import pieces_of
-from dovetail.data.layout import Entry, Room, decode, make_room
+from dovetail.data.layout import Entry, Room, decode, make_room, variables_of
 from dovetail.errors import InvalidKeyError, TransportClosedError, UnsupportedDataError
 from dovetail.transport.contract import (
     Capabilities,
@@ -202,10 +202,10 @@ class LocalStore:
 
     def stat(self, key: str) -> ValueStat:
         try:
-            entries, metadata, version, nbytes, seconds = self._native.stat(key)
+            header, version, nbytes, seconds = self._native.stat(key)
         except TypeError as error:
             _explain(error, key)
-        variables = tuple(decode(entries, metadata).values())
+        variables = tuple(variables_of(header).values())
         return ValueStat(key, version, nbytes, seconds, variables)
 
     def put_many(self, values: Mapping[str, Value]) -> None:

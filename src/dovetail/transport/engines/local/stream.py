@@ -13,7 +13,7 @@ from numpy.typing import DTypeLike, NDArray
 from dovetail import _native, observe
 from dovetail.data import Attributes, Dataset, Variable
 from dovetail.data.arrays import attributes_to_json
-from dovetail.data.layout import Entry, Room, attributes_of, decode, encode, make_room
+from dovetail.data.layout import Entry, Room, attributes_of, decode, encode, make_room, variables_of
 from dovetail.errors import CoverageError, KeyNotFoundError, TransportClosedError
 from dovetail.transport.assembly import GlobalArray, global_arrays
 from dovetail.transport.contract import Participant, Shape, StreamStatistics
@@ -239,7 +239,7 @@ class LocalReadStep(Mapping[str, NDArray[Any]]):
         self._blocks = blocks
         self._end = end
         self._ranks: list[tuple[Any, dict[str, Variable]]] = [
-            (memory, decode(entries, metadata)) for memory, entries, metadata in blocks
+            (memory, variables_of(header)) for memory, header in blocks
         ]
         self._arrays: dict[str, GlobalArray] | None = None
         self._attrs: dict[str, Any] | None = None
@@ -256,7 +256,7 @@ class LocalReadStep(Mapping[str, NDArray[Any]]):
     def attrs(self) -> dict[str, Any]:
         if self._attrs is None:
             self._attrs = {}
-            for _, _, metadata in reversed(self._blocks):
+            for _, (_, _, metadata) in reversed(self._blocks):
                 self._attrs |= attributes_of(metadata)
         return self._attrs
 
@@ -309,8 +309,7 @@ class LocalReadStep(Mapping[str, NDArray[Any]]):
 
     def dataset(self) -> Dataset:
         if len(self._blocks) == 1:
-            memory, entries, metadata = self._blocks[0]
-            return Dataset.from_block(memory, entries, metadata, None)
+            return Dataset.from_block(*self._blocks[0])
         return Dataset(dict(self.items()), self.attrs)
 
     def torch(self, name: str) -> Any:
