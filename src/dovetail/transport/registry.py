@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import cache
-from typing import Any, Literal, overload
+from typing import Any, Literal, NamedTuple, overload
 
 from dovetail.errors import EngineUnavailableError, InvalidURLError
 from dovetail.transport.contract import (
+    Capabilities,
     Engine,
     EngineStatus,
     Leftover,
@@ -28,28 +29,36 @@ from dovetail.transport.url import URL, near_match, parse
 _GROUP = "dovetail.engines"
 
 
+class _Registered(NamedTuple):
+    engines: dict[str, Engine]
+    """By scheme. The first to claim a scheme keeps it."""
+    broken: dict[str, str]
+    """Why the engine of an entry point could not be loaded, by the name of the entry."""
+
+
 @cache
-def _engines() -> dict[str, Engine]:
-    """Every registered engine by scheme. The first to claim a scheme keeps it."""
+def _registered() -> _Registered:
     from importlib.metadata import entry_points
 
     from dovetail.transport.engines.local import ENGINE
 
     engines: dict[str, Engine] = dict.fromkeys(ENGINE.schemes, ENGINE)
+    broken: dict[str, str] = {}
     for entry in entry_points(group=_GROUP):
         if entry.value == "dovetail.transport.engines.local:ENGINE":
             continue
         try:
             engine = entry.load()
             schemes = tuple(engine.schemes)
-        except Exception as error:
-            raise EngineUnavailableError(
+        except Exception as error:  # whatever another package's import may raise
+            broken[entry.name] = (
                 f"the engine {entry.name!r} ({entry.value}) could not be loaded: {error!r}. "
                 f"Repair or uninstall the package that registers it"
-            ) from error
+            )
+            continue
         for scheme in schemes:
             engines.setdefault(scheme, engine)
-    return engines
+    return _Registered(engines, broken)
 
 
 def engine_of(url: URL) -> Engine:
@@ -59,14 +68,21 @@ def engine_of(url: URL) -> Engine:
     ------
     InvalidURLError
         If no installed engine has this scheme; the near match is named.
+    EngineUnavailableError
+        If an engine is installed that might have it, but cannot be loaded.
     """
     if url.scheme in ("shm", "file"):  # without a search through installed packages
         from dovetail.transport.engines.local import ENGINE
 
         return ENGINE
-    engine = _engines().get(url.scheme)
+    engines, broken = _registered()
+    engine = engines.get(url.scheme)
     if engine is None:
-        known = sorted(_engines())
+        if broken:
+            raise EngineUnavailableError(
+                f"no engine for {url.scheme}://; {'; '.join(broken.values())}"
+            )
+        known = sorted(engines)
         raise InvalidURLError(
             f"no engine for {url.scheme}://{near_match(url.scheme, known)}; installed are "
             f"{', '.join(scheme + '://' for scheme in known)}"
@@ -76,13 +92,30 @@ def engine_of(url: URL) -> Engine:
 
 def engines() -> list[EngineStatus]:
     """What each installed engine offers, and whether it can run here."""
-    return [engine.status(scheme) for scheme, engine in sorted(_engines().items())]
+    engines, broken = _registered()
+    nothing = Capabilities(
+        store=False,
+        stream=False,
+        zero_copy=False,
+        woken_waits=False,
+        rename=False,
+        persistent=False,
+        several_nodes=False,
+        policies=frozenset(),
+    )
+    return [
+        *(engine.status(scheme) for scheme, engine in sorted(engines.items())),
+        *(
+            EngineStatus(name, False, why, "an entry point", nothing)
+            for name, why in sorted(broken.items())
+        ),
+    ]
 
 
 def leftovers(remove: bool = False) -> list[Leftover]:
     """What dead processes left in shared memory; removed too if so asked."""
     found: list[Leftover] = []
-    for engine in dict.fromkeys(_engines().values()):
+    for engine in dict.fromkeys(_registered().engines.values()):
         found += engine.leftovers(remove)
     return found
 
