@@ -45,6 +45,8 @@ std::optional<Step> BlockReader::open(Ring& ring, std::uint64_t step) {
     if (mapping == nullptr) {
       // Through a descriptor of its own: a mapping keeps the lock of the one it was made with.
       const Fd file(openat(ring.blocks_folder(), name.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW));
+      // The writer may have retired the block since: a lease on it is no reader's seat.
+      if (!file && errno == ENOENT) return std::nullopt;
       struct stat status{};
       if (!file || fstat(file.get(), &status) != 0) {
         throw_system_error("cannot open a block of", ring.label(), errno);
