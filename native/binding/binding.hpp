@@ -4,6 +4,7 @@
 #include <nanobind/nanobind.h>
 
 #include "bell.hpp"
+#include "gil.hpp"
 #include "memory.hpp"
 #include "safetensors.hpp"
 

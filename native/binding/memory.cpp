@@ -46,8 +46,9 @@ void bind_memory(nb::module_& module) {
 }
 
 void check_signals() {
-  const nb::gil_scoped_acquire acquired;
-  if (PyErr_CheckSignals() != 0) throw nb::python_error();
+  WithoutGil::interrupt([] {
+    if (PyErr_CheckSignals() != 0) throw nb::python_error();
+  });
 }
 
 Buffers::~Buffers() {

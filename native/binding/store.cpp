@@ -21,12 +21,6 @@ nb::tuple value_to_python(const Value& value) {
   return nb::make_tuple(value.memory, header_to_python(*value.header), value.version);
 }
 
-template <class Call>
-auto without_gil(Call call) {
-  const nb::gil_scoped_release released;
-  return call();
-}
-
 std::string put(Store& store, const std::string& key, nb::handle pieces, nb::handle metadata) {
   Buffers buffers;
   auto taken = pieces_from(pieces, buffers);
@@ -73,8 +67,8 @@ void bind_store(nb::module_& module) {
             return extents;
           },
           "Where each array lies: (offset, bytes).")
-      .def("commit", &Reservation::commit, "written_to"_a, nb::call_guard<nb::gil_scoped_release>())
-      .def("abort", &Reservation::abort, nb::call_guard<nb::gil_scoped_release>());
+      .def("commit", &Reservation::commit, "written_to"_a, nb::call_guard<WithoutGil>())
+      .def("abort", &Reservation::abort, nb::call_guard<WithoutGil>());
 
   nb::class_<Store>(module, "Store", "The local Store: a folder of safetensors files.")
       .def(
@@ -109,10 +103,10 @@ void bind_store(nb::module_& module) {
                                   value.time);
           },
           "key"_a)
-      .def("exists", &Store::exists, "key"_a, nb::call_guard<nb::gil_scoped_release>())
-      .def("remove", &Store::remove, "key"_a, nb::call_guard<nb::gil_scoped_release>())
-      .def("rename", &Store::rename, "key"_a, "new_key"_a, nb::call_guard<nb::gil_scoped_release>())
-      .def("keys", &Store::keys, "prefix"_a, nb::call_guard<nb::gil_scoped_release>())
+      .def("exists", &Store::exists, "key"_a, nb::call_guard<WithoutGil>())
+      .def("remove", &Store::remove, "key"_a, nb::call_guard<WithoutGil>())
+      .def("rename", &Store::rename, "key"_a, "new_key"_a, nb::call_guard<WithoutGil>())
+      .def("keys", &Store::keys, "prefix"_a, nb::call_guard<WithoutGil>())
       .def("foreign_files",
            [](Store& self) {
              nb::list files;
@@ -121,8 +115,8 @@ void bind_store(nb::module_& module) {
              }
              return files;
            })
-      .def("append", &Store::append, "list"_a, "key"_a, nb::call_guard<nb::gil_scoped_release>())
-      .def("items", &Store::items, "list"_a, "start"_a, nb::call_guard<nb::gil_scoped_release>())
+      .def("append", &Store::append, "list"_a, "key"_a, nb::call_guard<WithoutGil>())
+      .def("items", &Store::items, "list"_a, "start"_a, nb::call_guard<WithoutGil>())
       .def(
           "wait_items",
           [](Store& self, const std::string& list, std::uint64_t count, std::uint64_t start,
@@ -134,9 +128,9 @@ void bind_store(nb::module_& module) {
       .def_prop_ro("zero_copy", &Store::in_place)
       .def_prop_ro("woken", [](const Store& self) { return !self.options().poll; })
       .def("statistics", &statistics)
-      .def("flush", &Store::flush, nb::call_guard<nb::gil_scoped_release>())
-      .def("destroy", &Store::destroy, nb::call_guard<nb::gil_scoped_release>());
+      .def("flush", &Store::flush, nb::call_guard<WithoutGil>())
+      .def("destroy", &Store::destroy, nb::call_guard<WithoutGil>());
 
   module.def("dead_blocks", &dovetail::dead_blocks, "path"_a, "remove"_a,
-             nb::call_guard<nb::gil_scoped_release>());
+             nb::call_guard<WithoutGil>());
 }

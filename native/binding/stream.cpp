@@ -45,12 +45,6 @@ nb::object step_to_python(const std::optional<Step>& step) {
   return nb::make_tuple(step->index, static_cast<double>(step->time_ns) * 1e-9, blocks);
 }
 
-template <class Call>
-auto without_gil(Call call) {
-  const nb::gil_scoped_release released;
-  return call();
-}
-
 Piece piece_from(const std::string& name, const std::string& code, nb::tuple shape) {
   Piece piece;
   piece.name = name;
@@ -96,7 +90,7 @@ void bind_stream(nb::module_& module) {
                                           rank,
                                           size,
                                           timeout};
-            const nb::gil_scoped_release released;
+            const WithoutGil released;
             new (self) StreamWriter(std::move(options), check_signals);
           },
           "path"_a, "label"_a, "policy"_a, "window"_a, "capacity"_a, "rank"_a, "size"_a,
@@ -139,7 +133,7 @@ void bind_stream(nb::module_& module) {
           },
           "metadata"_a, "written_to"_a)
       .def("abandon", &StreamWriter::abandon)
-      .def("close", &StreamWriter::close, "failed"_a, nb::call_guard<nb::gil_scoped_release>())
+      .def("close", &StreamWriter::close, "failed"_a, nb::call_guard<WithoutGil>())
       .def("statistics",
            [](const StreamWriter& self) { return counters_to_python(self.counters()); });
 
@@ -150,7 +144,7 @@ void bind_stream(nb::module_& module) {
              std::uint32_t size, std::string group, std::int64_t known_group, double timeout) {
             StreamReader::Options options{std::move(path),  std::move(label), rank,   size,
                                           std::move(group), known_group,      timeout};
-            const nb::gil_scoped_release released;
+            const WithoutGil released;
             new (self) StreamReader(std::move(options), check_signals);
           },
           "path"_a, "label"_a, "rank"_a, "size"_a, "group"_a, "known_group"_a, "timeout"_a)
@@ -164,9 +158,9 @@ void bind_stream(nb::module_& module) {
             return step_to_python(without_gil([&] { return self.next(timeout, check_signals); }));
           },
           "timeout"_a)
-      .def("end", &StreamReader::end, nb::call_guard<nb::gil_scoped_release>())
-      .def("stop", &StreamReader::stop, nb::call_guard<nb::gil_scoped_release>())
-      .def("close", &StreamReader::close, "failed"_a, nb::call_guard<nb::gil_scoped_release>())
+      .def("end", &StreamReader::end, nb::call_guard<WithoutGil>())
+      .def("stop", &StreamReader::stop, nb::call_guard<WithoutGil>())
+      .def("close", &StreamReader::close, "failed"_a, nb::call_guard<WithoutGil>())
       .def("statistics",
            [](const StreamReader& self) { return counters_to_python(self.counters()); });
 
@@ -180,8 +174,6 @@ void bind_stream(nb::module_& module) {
           "timeout"_a);
 
   module.def("describe_stream", &describe, "path"_a, "label"_a);
-  module.def("destroy_stream", &destroy_stream, "path"_a, "label"_a,
-             nb::call_guard<nb::gil_scoped_release>());
-  module.def("dead_epochs", &dead_epochs, "path"_a, "remove"_a,
-             nb::call_guard<nb::gil_scoped_release>());
+  module.def("destroy_stream", &destroy_stream, "path"_a, "label"_a, nb::call_guard<WithoutGil>());
+  module.def("dead_epochs", &dead_epochs, "path"_a, "remove"_a, nb::call_guard<WithoutGil>());
 }

@@ -4,6 +4,8 @@
 #include <nanobind/nanobind.h>
 #include <nanobind/stl/string.h>
 
+#include "gil.hpp"
+
 namespace nb = nanobind;
 
 namespace {
@@ -31,8 +33,8 @@ void record(std::uint8_t kind, const nb::str& name, std::int64_t start_ns, std::
 
 void bind_trace(nb::module_& m) {
   m.def("trace_start", &dovetail::trace::start, nb::arg("directory"), nb::arg("limit"),
-        nb::call_guard<nb::gil_scoped_release>());
-  m.def("trace_stop", &dovetail::trace::stop, nb::call_guard<nb::gil_scoped_release>());
+        nb::call_guard<WithoutGil>());
+  m.def("trace_stop", &dovetail::trace::stop, nb::call_guard<WithoutGil>());
   m.def("trace_record", &record, nb::arg("kind"), nb::arg("name"), nb::arg("start_ns"),
         nb::arg("end_ns"), nb::arg("nbytes"), nb::arg("wait_ns"));
 }
