@@ -10,7 +10,8 @@ from typing import Annotated
 
 import typer
 
-from dovetail.cli.output import AsJson, print_json, print_table, readable_bytes
+from dovetail.cli.output import AsJson, print_json, print_table
+from dovetail.quantities import in_bytes
 
 
 def clean(
@@ -43,9 +44,9 @@ def clean(
         print_table(
             ["PATH", "KIND", "SIZE>", "REASON"],
             [
-                (leftover.path, leftover.kind, readable_bytes(leftover.nbytes), leftover.reason)
+                (leftover.path, leftover.kind, in_bytes(leftover.nbytes), leftover.reason)
                 for leftover in found
             ],
         )
         print()
-    print(f"{'would free' if dry_run else 'freed'} {readable_bytes(total)}")
+    print(f"{'would free' if dry_run else 'freed'} {in_bytes(total)}")

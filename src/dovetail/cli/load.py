@@ -17,14 +17,8 @@ from typing import Annotated
 
 import typer
 
-from dovetail.cli.output import (
-    AsJson,
-    print_json,
-    printable,
-    readable_bytes,
-    readable_seconds,
-    sentence,
-)
+from dovetail.cli.output import AsJson, print_json, printable, sentence
+from dovetail.quantities import in_bytes, in_seconds
 
 SUFFIXES = (".safetensors", ".npy", ".npz")
 
@@ -87,9 +81,7 @@ def load(
             }
         )
     else:
-        print(
-            f"loaded {len(loaded)} files, {readable_bytes(total)}, in {readable_seconds(seconds)}"
-        )
+        print(f"loaded {len(loaded)} files, {in_bytes(total)}, in {in_seconds(seconds)}")
     for path, reason in failed:
         print(f"dovetail: {printable(str(path))}: {reason}", file=sys.stderr)
     if failed:

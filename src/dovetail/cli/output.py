@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-import math
 import sys
 from collections.abc import Iterable, Sequence
-from datetime import datetime
 from typing import Annotated, Any
 
 import typer
@@ -56,28 +54,6 @@ def printable(text: str) -> str:
         character if character.isprintable() else character.encode("unicode_escape").decode()
         for character in text
     )
-
-
-def readable_bytes(count: float) -> str:
-    """A number of bytes in the unit that suits it: ``1.5 MiB``."""
-    if count < 1024:
-        return f"{count:.0f} B"
-    units = ("KiB", "MiB", "GiB", "TiB")
-    power = min(len(units), int(math.log2(count)) // 10)
-    return f"{count / 1024**power:.1f} {units[power - 1]}"
-
-
-def readable_seconds(seconds: float) -> str:
-    """A duration in the unit that suits it: ``12.3 µs``."""
-    for factor, unit in ((1, "s"), (1e3, "ms"), (1e6, "µs")):
-        if seconds * factor >= 1:
-            return f"{seconds * factor:.3g} {unit}"
-    return f"{seconds * 1e9:.0f} ns"
-
-
-def readable_time(seconds: float) -> str:
-    """A moment, given in seconds since the epoch, in local time."""
-    return datetime.fromtimestamp(seconds).isoformat(" ", "milliseconds")
 
 
 def sentence(error: BaseException) -> str:

@@ -27,15 +27,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from dovetail.cli.load import load
-from dovetail.cli.output import (
-    AsJson,
-    print_json,
-    print_table,
-    printable,
-    readable_bytes,
-    readable_time,
-    sentence,
-)
+from dovetail.cli.output import AsJson, print_json, print_table, printable, sentence
+from dovetail.quantities import in_bytes, in_time
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -89,7 +82,7 @@ def ls(
     print_table(
         ["KEY", "SIZE>", "PUBLISHED", "ARRAYS"],
         [
-            (stat.key, readable_bytes(stat.nbytes), readable_time(stat.time), _arrays(stat))
+            (stat.key, in_bytes(stat.nbytes), in_time(stat.time, "milliseconds"), _arrays(stat))
             for stat in values
         ],
     )
@@ -110,13 +103,13 @@ def stat_value(url: Url, key: Key, as_json: AsJson = False) -> None:
         return
     print(f"key        {printable(stat.key)}")
     print(f"version    {stat.version}")
-    print(f"size       {readable_bytes(stat.nbytes)} ({stat.nbytes} bytes)")
-    print(f"published  {readable_time(stat.time)}")
+    print(f"size       {in_bytes(stat.nbytes)} ({stat.nbytes} bytes)")
+    print(f"published  {in_time(stat.time, 'milliseconds')}")
     print()
     print_table(
         ["ARRAY", "DTYPE", "SHAPE", "SIZE>"],
         [
-            (variable.name, variable.dtype, list(variable.shape), readable_bytes(variable.nbytes))
+            (variable.name, variable.dtype, list(variable.shape), in_bytes(variable.nbytes))
             for variable in stat.variables
         ],
     )
@@ -153,7 +146,7 @@ def get(
             }
         )
     elif output is not None:
-        print(f"{printable(str(output))}: {readable_bytes(output.stat().st_size)}")
+        print(f"{printable(str(output))}: {in_bytes(output.stat().st_size)}")
     else:
         _print_summary(dataset, variables)
 
@@ -185,7 +178,7 @@ def put(
     if as_json:
         print_json({"key": key, "version": version, "nbytes": value.nbytes})
     else:
-        print(f"{printable(key)}: {readable_bytes(value.nbytes)}, version {version}")
+        print(f"{printable(key)}: {in_bytes(value.nbytes)}, version {version}")
 
 
 @app.command("rm", epilog="Example: dovetail store rm shm://fields u/000120 u/000121")
@@ -238,7 +231,7 @@ def destroy(
         before, held = len(store.keys()), store.statistics().bytes_held
         if not yes and sys.stdin.isatty():
             typer.confirm(
-                f"Remove up to {before} values ({readable_bytes(held)}) of {store.url}?",
+                f"Remove up to {before} values ({in_bytes(held)}) of {store.url}?",
                 abort=True,
                 err=True,
             )
@@ -252,7 +245,7 @@ def destroy(
     if as_json:
         print_json({"url": url, "values": count, "bytes": held})
     else:
-        print(f"removed {count} values, {readable_bytes(held)}")
+        print(f"removed {count} values, {in_bytes(held)}")
 
 
 def _listing(store: Store, prefix: str) -> tuple[list[ValueStat], list[tuple[str, str]]]:
@@ -336,7 +329,7 @@ def _print_summary(dataset: Dataset, variables: list[dict[str, Any]]) -> None:
                 variable["name"],
                 variable["dtype"],
                 variable["shape"],
-                readable_bytes(variable["nbytes"]),
+                in_bytes(variable["nbytes"]),
                 *(_number(variable[key]) for key in ("minimum", "mean", "maximum")),
             )
             for variable in variables

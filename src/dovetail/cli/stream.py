@@ -17,15 +17,8 @@ from typing import Annotated
 
 import typer
 
-from dovetail.cli.output import (
-    AsJson,
-    print_json,
-    print_json_line,
-    print_table,
-    printable,
-    readable_bytes,
-    readable_time,
-)
+from dovetail.cli.output import AsJson, print_json, print_json_line, print_table, printable
+from dovetail.quantities import in_bytes, in_time
 
 app = typer.Typer(
     help="Look at a stream without taking part in it.",
@@ -56,7 +49,7 @@ def info(url: Url, as_json: AsJson = False) -> None:
     print(f"state   {stream.state}, epoch {stream.epoch}")
     print(f"writer  {ranks}, {stream.policy}")
     print(f"steps   {stream.steps_complete} complete, {stream.steps_held} held")
-    print(f"blocks  {readable_bytes(stream.bytes_held)} of {readable_bytes(stream.capacity)}")
+    print(f"blocks  {in_bytes(stream.bytes_held)} of {in_bytes(stream.capacity)}")
     if stream.groups:
         print()
         print_table(
@@ -105,7 +98,7 @@ def tail(
                 f"{name}: {array.dtype}{list(array.shape)}" for name, array in arrays.items()
             )
             attrs = f"  {json.dumps(dict(step.attrs))}" if step.attrs else ""
-            line = f"{step.index}  {readable_time(step.time)}  {held}{attrs}"
+            line = f"{step.index}  {in_time(step.time, 'milliseconds')}  {held}{attrs}"
             print(printable(line), flush=True)
         if count == steps:
             break

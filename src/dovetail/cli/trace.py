@@ -14,13 +14,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from dovetail.cli.output import (
-    AsJson,
-    print_json,
-    print_table,
-    readable_bytes,
-    readable_seconds,
-)
+from dovetail.cli.output import AsJson, print_json, print_table
+from dovetail.quantities import in_bytes, in_seconds
 
 if TYPE_CHECKING:
     from dovetail.observe import Event
@@ -52,9 +47,9 @@ def trace(
                 row["kind"],
                 row["name"] or "(all)",
                 row["events"],
-                readable_bytes(row["nbytes"]),
+                in_bytes(row["nbytes"]),
                 *(
-                    readable_seconds(row[key])
+                    in_seconds(row[key])
                     for key in ("seconds", "median_seconds", "longest_seconds", "wait_seconds")
                 ),
             )
@@ -73,9 +68,9 @@ def _list(directory: Path, recorded: list[Event], as_json: bool) -> None:
         [
             (
                 f"{(event.start_ns - first) * 1e-9:.6f}",
-                readable_seconds(event.duration_ns * 1e-9),
-                readable_seconds(event.wait_ns * 1e-9),
-                readable_bytes(event.nbytes),
+                in_seconds(event.duration_ns * 1e-9),
+                in_seconds(event.wait_ns * 1e-9),
+                in_bytes(event.nbytes),
                 event.kind,
                 event.name,
                 f"{event.host}:{event.pid}",

@@ -10,12 +10,7 @@ from dataclasses import dataclass, field
 from urllib.parse import parse_qsl, urlencode
 
 from dovetail.errors import InvalidURLError
-
-_UNITS = {"": 1, "B": 1}
-for _power, _letter in enumerate("KMGTP", start=1):
-    _UNITS[_letter + "iB"] = 1024**_power
-    _UNITS[_letter + "B"] = 1000**_power
-_SIZE = re.compile(r"\s*([0-9]+(?:\.[0-9]+)?)\s*([A-Za-z]*)\s*")
+from dovetail.quantities import bytes_in
 
 
 @dataclass(frozen=True)
@@ -49,16 +44,10 @@ class URL:
         text = self.options.get(name)
         if text is None:
             return None
-        match = _SIZE.fullmatch(text)
-        if match is None or match[2] not in _UNITS:
-            raise InvalidURLError(
-                f"{name}={text!r} is not a size; write a number of bytes, or one with a unit "
-                f"as in 512MiB or 2GiB"
-            )
-        size = int(float(match[1]) * _UNITS[match[2]])
-        if not 1 <= size < 2**63:
-            raise InvalidURLError(f"{name}={text!r} must be at least one byte and below 8 EiB")
-        return size
+        try:
+            return bytes_in(text)
+        except ValueError as error:
+            raise InvalidURLError(f"{name}={error}") from None
 
     def choice_option(self, name: str, *choices: str) -> str:
         """An option that takes one of `choices`; the first is the default."""
