@@ -23,7 +23,22 @@ from pathlib import Path
 from dovetail import _native
 from dovetail._native import trace_record as record
 from dovetail.errors import DovetailError
-from dovetail.observe.events import GET, KINDS, PUT, READ_STEP, WAIT, WRITE_STEP, Event
+from dovetail.observe.events import (
+    CALL_MODEL,
+    FALL_BACK,
+    GET,
+    KINDS,
+    PUBLISH_MODEL,
+    PUT,
+    READ_STEP,
+    REFUSE_MODEL,
+    STALL,
+    STARVE,
+    TAKE_MODEL,
+    WAIT,
+    WRITE_STEP,
+    Event,
+)
 from dovetail.observe.reading import read
 
 DEFAULT_LIMIT = 1 << 30
@@ -87,11 +102,18 @@ _follow_environment()
 atexit.register(stop)
 
 __all__ = [
+    "CALL_MODEL",
     "DEFAULT_LIMIT",
+    "FALL_BACK",
     "GET",
     "KINDS",
+    "PUBLISH_MODEL",
     "PUT",
     "READ_STEP",
+    "REFUSE_MODEL",
+    "STALL",
+    "STARVE",
+    "TAKE_MODEL",
     "WAIT",
     "WRITE_STEP",
     "Event",

@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from dovetail.errors import CorruptDataError, FormatVersionError
 from dovetail.observe.events import KINDS, Event
@@ -40,8 +42,8 @@ _SLOT = np.dtype(
     ]
 )
 _FIELDS = ("kind", "name_bytes", "thread", "start_ns", "duration_ns", "nbytes", "wait_ns")
-_INLINE_NAME = 24
-_CONTINUED_NAME = 56
+INLINE_NAME = 24
+CONTINUED_NAME = 56
 
 
 def read(directory: str | os.PathLike[str]) -> list[Event]:
@@ -67,10 +69,42 @@ def read(directory: str | os.PathLike[str]) -> list[Event]:
 
 def _events_of(path: Path) -> Iterator[Event]:
     content = path.read_bytes()
-    if len(content) < SLOT:  # its process ended before the header was complete
+    recording = slots_of(path, content)
+    if recording is None:
+        return
+    host, pid, slots, at = recording
+    columns = [at + 1, *(slots[field][at] for field in _FIELDS)]
+    for index, kind, size, thread, start, duration, nbytes, wait in zip(
+        *(column.tolist() for column in columns), strict=True
+    ):
+        name = name_at(content, index, size)
+        if name is not None:
+            known = KINDS.get(kind, str(kind))
+            yield Event(start, duration, known, name, nbytes, wait, host, pid, thread)
+
+
+class Slots(NamedTuple):
+    """The recording of one process, as it lies in its file."""
+
+    host: str
+    pid: int
+    slots: NDArray[Any]
+    """All slots after the header: events, continuations of their names, and empty ones."""
+    at: NDArray[Any]
+    """Which of them begin an event."""
+
+
+def slots_of(path: Path, content: bytes) -> Slots | None:
+    """The slots in the content of a file; ``None`` if its process ended before it had a header.
+
+    Raises
+    ------
+    CorruptDataError, FormatVersionError
+    """
+    if len(content) < SLOT:
         if content.strip(b"\0") and not content.startswith(MAGIC[: len(content)]):
             raise CorruptDataError(f"{path} is not a recording of trace events")
-        return
+        return None
     header = np.frombuffer(content, _HEADER, 1)[0]
     if header["magic"].tobytes() != MAGIC:
         raise CorruptDataError(f"{path} is not a recording of trace events")
@@ -80,31 +114,26 @@ def _events_of(path: Path) -> Iterator[Event]:
             f"this Dovetail reads version {VERSION}"
         )
     host = header["host"].tobytes().split(b"\0")[0].decode(errors="replace")
-    pid = int(header["pid"])
     slots = np.frombuffer(content, _SLOT, len(content) // SLOT - 1, SLOT)
     kinds = slots["kind"]
     bad = np.flatnonzero(((kinds > 127) & (kinds != CONTINUATION)) | (slots["zero"] != 0))
     if bad.size:
         raise CorruptDataError(f"{path} is damaged at byte {(int(bad[0]) + 1) * SLOT}")
     at = np.flatnonzero((kinds > 0) & (kinds != CONTINUATION))
-    columns = [at + 1, *(slots[field][at] for field in _FIELDS)]
-    for index, kind, size, thread, start, duration, nbytes, wait in zip(
-        *(column.tolist() for column in columns), strict=True
-    ):
-        name = _name_at(content, index, size)
-        if name is not None:
-            known = KINDS.get(kind, str(kind))
-            yield Event(start, duration, known, name, nbytes, wait, host, pid, thread)
+    return Slots(host, int(header["pid"]), slots, at)
 
 
-def _name_at(content: bytes, index: int, size: int) -> str | None:
-    """The name of the event in slot `index`; ``None`` if it is not there to its end."""
+def name_at(content: bytes, index: int, size: int) -> str | None:
+    """The name of the event in slot `index` of the file, its header being slot 0.
+
+    ``None`` if the name is not there to its end.
+    """
     begin = index * SLOT + 40
-    text = content[begin : begin + min(size, _INLINE_NAME)]
+    text = content[begin : begin + min(size, INLINE_NAME)]
     while len(text) < size:
         index += 1
         head = content[index * SLOT : index * SLOT + SLOT]
         if len(head) < SLOT or head[0] != CONTINUATION:
             return None
-        text += head[8 : 8 + min(size - len(text), _CONTINUED_NAME)]
+        text += head[8 : 8 + min(size - len(text), CONTINUED_NAME)]
     return text.decode(errors="replace")
