@@ -21,6 +21,7 @@ if TYPE_CHECKING:
         InvalidKeyError,
         InvalidURLError,
         KeyNotFoundError,
+        ModelNotReadyError,
         PeerLostError,
         ReaderExpelledError,
         StoreFullError,
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
         TransportTimeoutError,
         UnsupportedDataError,
     )
+    from dovetail.model import FollowedModel, Guard, InputRange, ValidationGate, publish_model
     from dovetail.transport import (
         Policy,
         ReadStep,
@@ -50,6 +52,16 @@ if TYPE_CHECKING:
 
 __version__: str
 
+_HOMES = {
+    "Dataset": "dovetail.data",
+    "FollowedModel": "dovetail.model",
+    "Guard": "dovetail.model",
+    "InputRange": "dovetail.model",
+    "ValidationGate": "dovetail.model",
+    "publish_model": "dovetail.model",
+}
+"""Where public names come from that are neither errors nor of the transport."""
+
 __all__ = [
     "CapabilityError",
     "CorruptDataError",
@@ -57,10 +69,14 @@ __all__ = [
     "Dataset",
     "DovetailError",
     "EngineUnavailableError",
+    "FollowedModel",
     "FormatVersionError",
+    "Guard",
+    "InputRange",
     "InvalidKeyError",
     "InvalidURLError",
     "KeyNotFoundError",
+    "ModelNotReadyError",
     "PeerLostError",
     "Policy",
     "ReadStep",
@@ -74,6 +90,7 @@ __all__ = [
     "TransportClosedError",
     "TransportTimeoutError",
     "UnsupportedDataError",
+    "ValidationGate",
     "WriteStep",
     "buffered",
     "describe_stream",
@@ -82,6 +99,7 @@ __all__ = [
     "lockstep",
     "open_store",
     "open_stream",
+    "publish_model",
     "tail_stream",
     "work_queue",
 ]
@@ -91,8 +109,8 @@ def __getattr__(name: str) -> Any:
     """Import a public name when it is first used: `import dovetail` alone stays light."""
     if name == "__version__":
         value: Any = import_module("dovetail._native").__version__
-    elif name == "Dataset":
-        value = import_module("dovetail.data").Dataset
+    elif name in _HOMES:
+        value = getattr(import_module(_HOMES[name]), name)
     elif name.endswith("Error") and name in __all__:
         value = getattr(import_module("dovetail.errors"), name)
     elif name in __all__:

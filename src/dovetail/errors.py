@@ -18,7 +18,8 @@
     │   └── StreamStoppedError                          the readers asked the producer to stop
     ├── PeerLostError              (ConnectionResetError)    the other side died or left by an exception
     ├── ReaderExpelledError        (ConnectionAbortedError)  this reader held the producer up too long
-    └── StreamBusyError            (FileExistsError)    the stream already has a writer or unread steps
+    ├── StreamBusyError            (FileExistsError)    the stream already has a writer or unread steps
+    ├── ModelNotReadyError         (RuntimeError)       no version of a followed model is in force yet
 
 Wrong arguments are ValueError or TypeError; what the system refuses is OSError.
 
@@ -108,6 +109,10 @@ class StreamBusyError(DovetailError, FileExistsError):
     """A writer cannot open the stream: it has a live one, or still holds unread steps."""
 
 
+class ModelNotReadyError(DovetailError, RuntimeError):
+    """A followed model was called before any version of it was taken."""
+
+
 __all__ = [
     "CapabilityError",
     "CorruptDataError",
@@ -118,6 +123,7 @@ __all__ = [
     "InvalidKeyError",
     "InvalidURLError",
     "KeyNotFoundError",
+    "ModelNotReadyError",
     "PeerLostError",
     "ReaderExpelledError",
     "StoreFullError",
