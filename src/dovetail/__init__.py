@@ -22,6 +22,7 @@ if TYPE_CHECKING:
         InvalidURLError,
         KeyNotFoundError,
         ModelNotReadyError,
+        NonFiniteSampleError,
         PeerLostError,
         ReaderExpelledError,
         StoreFullError,
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
         TransportTimeoutError,
         UnsupportedDataError,
     )
+    from dovetail.learn import OnlineDataset, Reservoir, load_checkpoint, save_checkpoint
     from dovetail.model import FollowedModel, Guard, InputRange, ValidationGate, publish_model
     from dovetail.transport import (
         Policy,
@@ -57,8 +59,12 @@ _HOMES = {
     "FollowedModel": "dovetail.model",
     "Guard": "dovetail.model",
     "InputRange": "dovetail.model",
+    "OnlineDataset": "dovetail.learn",
+    "Reservoir": "dovetail.learn",
     "ValidationGate": "dovetail.model",
+    "load_checkpoint": "dovetail.learn",
     "publish_model": "dovetail.model",
+    "save_checkpoint": "dovetail.learn",
 }
 """Where public names come from that are neither errors nor of the transport."""
 
@@ -77,10 +83,13 @@ __all__ = [
     "InvalidURLError",
     "KeyNotFoundError",
     "ModelNotReadyError",
+    "NonFiniteSampleError",
+    "OnlineDataset",
     "PeerLostError",
     "Policy",
     "ReadStep",
     "ReaderExpelledError",
+    "Reservoir",
     "Store",
     "StoreFullError",
     "StreamBusyError",
@@ -96,10 +105,12 @@ __all__ = [
     "describe_stream",
     "destroy_stream",
     "latest",
+    "load_checkpoint",
     "lockstep",
     "open_store",
     "open_stream",
     "publish_model",
+    "save_checkpoint",
     "tail_stream",
     "work_queue",
 ]

@@ -20,6 +20,7 @@
     ├── ReaderExpelledError        (ConnectionAbortedError)  this reader held the producer up too long
     ├── StreamBusyError            (FileExistsError)    the stream already has a writer or unread steps
     ├── ModelNotReadyError         (RuntimeError)       no version of a followed model is in force yet
+    ├── NonFiniteSampleError       (ValueError)         a sample with NaN or infinity in it, where that raises
 
 Wrong arguments are ValueError or TypeError; what the system refuses is OSError.
 
@@ -113,6 +114,10 @@ class ModelNotReadyError(DovetailError, RuntimeError):
     """A followed model was called before any version of it was taken."""
 
 
+class NonFiniteSampleError(DovetailError, ValueError):
+    """A sample holds NaN or infinity, and the reservoir was told to raise for that."""
+
+
 __all__ = [
     "CapabilityError",
     "CorruptDataError",
@@ -124,6 +129,7 @@ __all__ = [
     "InvalidURLError",
     "KeyNotFoundError",
     "ModelNotReadyError",
+    "NonFiniteSampleError",
     "PeerLostError",
     "ReaderExpelledError",
     "StoreFullError",

@@ -102,6 +102,28 @@ def test_a_report_holds_every_peer_at_every_size(
     assert not left_behind() - before
 
 
+@pytest.mark.requires("torch")
+def test_the_report_of_learning_is_whole(tmp_path: Path) -> None:
+    before = left_behind()
+    report, table = report_of("learn", "64,4KiB", tmp_path / "report.json")
+    measured = {
+        (entry["peer"], entry["operation"], entry["nbytes"]) for entry in report["measurements"]
+    }
+    operations = {
+        *(("shm", operation) for operation in ("drawn", "each once", "starved", "fetched")),
+        ("in memory", "drawn"),
+    }
+    assert measured == {(*operation, size) for operation in operations for size in (64, 4096)}
+    assert all(entry["seconds"]["fastest"] > 0 for entry in report["measurements"])
+    assert {ratio["operation"] for ratio in report["ratios"]} == {"drawn"}
+    starvation, fetching, rates = report["targets"]
+    assert starvation["holds"] in (True, False, None)
+    assert fetching["holds"] is rates["holds"] is None
+    assert "of 4 KiB" in rates["measured"]
+    assert "starves at most" in table
+    assert not left_behind() - before
+
+
 def test_a_run_can_be_restricted_and_printed_as_json() -> None:
     done = bench(
         *("store", "--sizes", "64", "--repeat", "1", "--milliseconds", "1"),
@@ -144,6 +166,8 @@ def test_a_run_that_is_stopped_leaves_nothing(what: str, number: signal.Signals)
         (["store", "--sizes", "0"], 2),
         (["store", "--repeat", "0"], 2),
         (["stream", "--peers", "pigeon"], 1),
+        (["learn", "--peers", "memcpy"], 1),
+        (["learn", "--output", "no-such-folder/learn.json"], 2),
     ],
 )
 def test_wrong_wishes_are_refused(arguments: list[str], status: int) -> None:
@@ -196,8 +220,26 @@ def test_the_targets_of_a_stream_are_judged() -> None:
     assert [verdict.holds for verdict in verdicts] == [False, True, True]
 
 
+def test_starvation_is_judged_where_the_simulation_is_fast_enough() -> None:
+    def verdict(starved: float, each_once: float = 2e-4) -> Any:
+        ours = {
+            ("starved", KiB): starved,
+            ("fetched", KiB): 2 * starved,
+            ("each once", KiB): each_once,
+            ("drawn", KiB): 1e-5,
+        }
+        return judge("learn", measured(shm=ours, in_memory={("drawn", KiB): 2e-5}))
+
+    assert verdict(1e-4)[0].holds is True
+    assert verdict(1e-3)[0].holds is False
+    assert verdict(1e-3, each_once=1e-3)[0].holds is None
+    assert verdict(1e-3)[1].measured == "28.6 % at the most, at the same sizes"
+    assert verdict(1e-4)[2].measured == "100,000 (50,000) of 1 KiB"
+
+
 def test_nothing_measured_is_nothing_judged() -> None:
-    assert {verdict.holds for what in ("store", "stream") for verdict in judge(what, [])} == {None}
+    benchmarks = ("store", "stream", "learn")
+    assert {verdict.holds for what in benchmarks for verdict in judge(what, [])} == {None}
 
 
 def test_a_partner_that_fails_says_why() -> None:

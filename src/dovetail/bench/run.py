@@ -6,19 +6,23 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 from dovetail.bench import machine
 from dovetail.bench.cores import pinned, two_cores
 from dovetail.bench.measure import Label, Measurement, Operation, measure
-from dovetail.bench.peers import Peer, all_peers
+from dovetail.bench.peers import all_peers
 from dovetail.bench.peers.contract import Scene
+from dovetail.bench.peers.learning import learning_peers
 from dovetail.bench.peers.recorder import recorder
 from dovetail.bench.targets import Verdict, judge
 from dovetail.errors import InvalidURLError
 
 SIZES = tuple(8 << shift for shift in (0, 7, 13, 17, 20, 22, 23))
 """8 B, 1 KiB, 64 KiB, 1 MiB, 8 MiB, 32 MiB, 64 MiB."""
+
+SAMPLE_SIZES = (1 << 12, 1 << 15, 1 << 18, 1 << 20)
+"""4 KiB, 32 KiB, 256 KiB, 1 MiB."""
 
 FORMAT = 1
 
@@ -28,7 +32,7 @@ class Report:
     """What a run measured."""
 
     benchmark: str
-    """``store`` or ``stream``."""
+    """``store``, ``stream`` or ``learn``."""
     started: str
     """ISO 8601, UTC."""
     machine: dict[str, Any]
@@ -93,6 +97,15 @@ class Report:
         return ratios
 
 
+class Named(Protocol):
+    """What every peer has, whatever it is compared in."""
+
+    name: str
+
+    def missing(self) -> str | None: ...
+
+
+P = TypeVar("P", bound=Named)
 Progress = Callable[[str], None]
 
 
@@ -120,7 +133,14 @@ def bench_store(
         Called with what is being measured.
     """
     return _run(
-        "store", lambda peer, size: peer.store(size), sizes, repeats, batch_seconds, peers, progress
+        "store",
+        all_peers(),
+        lambda peer, size: peer.store(size),
+        sizes,
+        repeats,
+        batch_seconds,
+        peers,
+        progress,
     )
 
 
@@ -142,7 +162,37 @@ def bench_stream(
     cores = two_cores() or (None, None)
     return _run(
         "stream",
+        all_peers(),
         lambda peer, size: peer.stream(size, cores[1]),
+        sizes,
+        repeats,
+        batch_seconds,
+        peers,
+        progress,
+        cores,
+    )
+
+
+def bench_learn(
+    *,
+    sizes: Sequence[int] = SAMPLE_SIZES,
+    repeats: int = 15,
+    batch_seconds: float = 0.1,
+    peers: Sequence[str] | None = None,
+    progress: Progress = lambda _: None,
+) -> Report:
+    """Measure samples, from the stream of a simulation to a trainer's batches.
+
+    Beside them: a loader of torch over samples that are all in memory. The simulation stays on
+    one core, and what trains on another, where there are two.
+
+    Parameters are those of :func:`bench_store`; `sizes` are bytes of a sample.
+    """
+    cores = two_cores() or (None, None)
+    return _run(
+        "learn",
+        learning_peers(),
+        lambda peer, size: peer.learn(size, cores[1]),
         sizes,
         repeats,
         batch_seconds,
@@ -154,7 +204,8 @@ def bench_stream(
 
 def _run(
     benchmark: str,
-    scene: Callable[[Peer, int], Scene],
+    known: Sequence[P],
+    scene: Callable[[P, int], Scene],
     sizes: Sequence[int],
     repeats: int,
     batch_seconds: float,
@@ -164,7 +215,7 @@ def _run(
 ) -> Report:
     started = datetime.now(UTC).isoformat(timespec="seconds")
     facts = machine.facts()
-    peers, skipped = _chosen(names)
+    peers, skipped = _chosen(names, known)
     measurements: list[Measurement] = []
     for size in sizes:
         progress(f"{benchmark}, {size} bytes")
@@ -192,11 +243,11 @@ def _run(
     )
 
 
-def _chosen(names: Sequence[str] | None) -> tuple[list[Peer], dict[str, str]]:
-    known = {peer.name: peer for peer in all_peers()}
+def _chosen(names: Sequence[str] | None, known: Sequence[P]) -> tuple[list[P], dict[str, str]]:
+    by_name = {peer.name: peer for peer in known}
     for name in names or ():
-        if name not in known:
-            raise InvalidURLError(f"no peer {name!r}; there are {', '.join(known)}")
-    wanted = list(known.values()) if names is None else [known[name] for name in names]
+        if name not in by_name:
+            raise InvalidURLError(f"no peer {name!r}; there are {', '.join(by_name)}")
+    wanted = list(known) if names is None else [by_name[name] for name in names]
     skipped = {peer.name: why for peer in wanted if (why := peer.missing()) is not None}
     return [peer for peer in wanted if peer.name not in skipped], skipped

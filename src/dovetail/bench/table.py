@@ -53,7 +53,7 @@ def _rows(report: Report) -> list[list[str]]:
                 " - ".join(
                     map(_duration, (measurement.lower_quartile, measurement.upper_quartile))
                 ),
-                f"{rate / 1e9:.2f} GB/s" if rate >= 1e7 else "",
+                f"{rate / 1e9:.2f} GB/s" if 1e7 <= rate < 1e13 else "",
                 f"{ratios[label]:.1f} ×" if label in ratios else "",
             ]
         )

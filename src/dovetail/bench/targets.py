@@ -20,11 +20,11 @@ class Verdict:
     measured: str
     """In words; why there is no figure, where there is none."""
     holds: bool | None
-    """``None`` if the run did not measure what it takes."""
+    """``None`` if the run did not measure what it takes, or there is nothing to hold."""
 
 
 def judge(benchmark: str, measurements: Sequence[Measurement]) -> list[Verdict]:
-    """Every target of a benchmark (``store`` or ``stream``), judged by one run."""
+    """Every target of a benchmark (``store``, ``stream`` or ``learn``), judged by one run."""
     results = {measurement.label: measurement for measurement in measurements}
     verdicts = []
     for target, check in _TARGETS[benchmark]:
@@ -125,7 +125,48 @@ def _trace(results: Results) -> tuple[str, bool]:
     return f"{median * 1e6:.2f} µs", median <= 1e-6
 
 
-_TARGETS: dict[str, list[tuple[str, Callable[[Results], tuple[str, bool]]]]] = {
+def _samples_a_second(results: Results) -> tuple[str, None]:
+    """From the reservoir, each sample again and again, and from memory; no target by itself."""
+    texts = []
+    for label, theirs in results.items():
+        if (label.peer, label.operation) == ("in memory", "drawn"):
+            ours = results[Label("shm", "drawn", label.nbytes)]
+            rates = f"{1 / ours.median:,.0f} ({1 / theirs.median:,.0f})"
+            texts.append(f"{rates} of {label.nbytes >> 10} KiB")
+    if not texts:
+        raise KeyError(Label("in memory", "drawn", 32 * KiB))
+    return ", ".join(texts), None
+
+
+def _starvation(results: Results) -> tuple[str, bool]:
+    share, sizes = _worst_share(results, "starved")
+    return f"{100 * share:.2f} % at the most, of {sizes} sizes that are fast enough", share <= 0.05
+
+
+def _fetching(results: Results) -> tuple[str, None]:
+    share, _ = _worst_share(results, "fetched")
+    return f"{100 * share:.1f} % at the most, at the same sizes", None
+
+
+def _worst_share(results: Results, operation: str) -> tuple[float, int]:
+    """The largest share of a gradient step, and how many sizes it is of.
+
+    They are those at which samples come twice as fast as they are needed, or faster.
+    """
+    from dovetail.bench.peers.learning import BATCH_OF_STEP, GRADIENT_STEP
+
+    shares = []
+    for label, measurement in results.items():
+        if (label.peer, label.operation) == ("shm", operation):
+            each = results[Label("shm", "each once", label.nbytes)].median
+            if 2 * each * BATCH_OF_STEP <= GRADIENT_STEP:
+                shares.append(measurement.median / (GRADIENT_STEP + measurement.median))
+    if not shares:
+        raise KeyError(Label("shm", operation, 32 * KiB))
+    return max(shares), len(shares)
+
+
+_TARGETS: dict[str, list[tuple[str, Callable[[Results], tuple[str, bool | None]]]]] = {
     "store": [
         ("put, 8 MB: at least 0.75 of memcpy into touched memory", _of_memcpy("put", 8 * MiB)),
         ("reserve: no copy", _reserve),
@@ -138,5 +179,13 @@ _TARGETS: dict[str, list[tuple[str, Callable[[Results], tuple[str, bool]]]]] = {
         ("32 MB steps, delivered: at least 0.75 of memcpy", _of_memcpy("delivered", 32 * MiB)),
         ("1 KB step, one way: at most 1.5 × a bare Unix socket", _one_way),
         ("1 MB a step, 5 ms steps: at most 2 % of the time inside stream calls", _observed),
+    ],
+    "learn": [
+        (
+            "a simulation that is fast enough: its trainer starves at most 5 % of the time",
+            _starvation,
+        ),
+        ("its trainer's time to get a batch, as a share of 5 ms and that", _fetching),
+        ("samples a second from stream to batch (from a loader in memory)", _samples_a_second),
     ],
 }

@@ -1,5 +1,7 @@
 """``dovetail bench``: measure the shared-memory engine beside memcpy, a Unix socket and Redis.
 
+``bench learn`` measures samples on their way to a training loop, beside a loader in memory.
+
 ``--json`` prints the document of :meth:`dovetail.bench.run.Report.document`; ``--output FILE``
 writes it to a file as well as printing the table.
 """
@@ -7,7 +9,6 @@ writes it to a file as well as printing the table.
 from __future__ import annotations
 
 import json
-import re
 import signal
 import sys
 from collections.abc import Callable
@@ -17,6 +18,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from dovetail.cli.output import AsJson, print_json
+from dovetail.quantities import bytes_in
 
 if TYPE_CHECKING:
     from dovetail.bench import Report
@@ -27,17 +29,12 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 
-_UNITS = {"": 1, "b": 1, "kib": 1 << 10, "mib": 1 << 20, "gib": 1 << 30}
-
 
 def _size_list(text: str) -> list[int]:
-    sizes = []
-    for word in text.split(","):
-        match = re.fullmatch(r"\s*(\d+)\s*([a-zA-Z]*)\s*", word)
-        if match is None or match[2].lower() not in _UNITS or int(match[1]) == 0:
-            raise typer.BadParameter(f"{word!r} is no size; write 8, 64KiB or 8MiB")
-        sizes.append(int(match[1]) * _UNITS[match[2].lower()])
-    return sizes
+    try:
+        return [bytes_in(word) for word in text.split(",")]
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
 
 
 Sizes = Annotated[
@@ -50,6 +47,9 @@ Peers = Annotated[
         help='Only these, as in "shm,memcpy"; of shm, memcpy, unix socket, redis, redis by hand.',
         metavar="PEERS",
     ),
+]
+LearnPeers = Annotated[
+    str | None, typer.Option(help="Only these, of shm, in memory.", metavar="PEERS")
 ]
 Milliseconds = Annotated[float, typer.Option(min=0.01, help="How long a batch takes.")]
 Output = Annotated[Path | None, typer.Option("--output", "-o", help="Write the JSON here too.")]
@@ -87,6 +87,21 @@ def stream(
     _measure(bench_stream, sizes, repeat, peers, milliseconds, output, as_json)
 
 
+@app.command("learn", epilog="Example: dovetail bench learn --sizes 32KiB,1MiB")
+def learn(
+    sizes: Sizes = "4KiB,32KiB,256KiB,1MiB",
+    repeat: Repeat = 15,
+    peers: LearnPeers = None,
+    milliseconds: Milliseconds = 100,
+    output: Output = None,
+    as_json: AsJson = False,
+) -> None:
+    """Measure samples on their way from a simulation's stream to batches, and a trainer's waits."""
+    from dovetail.bench import bench_learn
+
+    _measure(bench_learn, sizes, repeat, peers, milliseconds, output, as_json)
+
+
 def _measure(
     bench: Callable[..., Report],
     sizes: str,
@@ -96,7 +111,9 @@ def _measure(
     output: Path | None,
     as_json: bool,
 ) -> None:
-    """Run one of the two benchmarks as the command line asks for it."""
+    """Run one of the benchmarks as the command line asks for it."""
+    if output is not None and not output.absolute().parent.is_dir():
+        raise typer.BadParameter(f"there is no folder {output.parent}", param_hint="--output")
     _stop_in_order()
     _print(
         bench(

@@ -30,7 +30,13 @@ PATIENCE = 60.0
 """Seconds after which a silent child fails its test."""
 
 _SET_PARENT_DEATH_SIGNAL = 1
-_WARM = ["numpy", "dovetail.data", "dovetail.transport.engines.local"]
+_WARM = [
+    "numpy",
+    "dovetail.data",
+    "dovetail.learn",
+    "dovetail.model",
+    "dovetail.transport.engines.local",
+]
 """What `import dovetail` leaves until it is used, and a child would import again and again."""
 
 
