@@ -13,6 +13,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from functools import cache
+from pathlib import Path
 
 
 def _program(name: str) -> Callable[[], str | None]:
@@ -49,6 +50,15 @@ def _mpi() -> str | None:
     return _module("mpi4py")()
 
 
+def _freezer() -> str | None:
+    """A kernel that can freeze processes so that not even SIGKILL ends them: cgroup v1."""
+    if os.geteuid() != 0:
+        return "only root can freeze processes"
+    controllers = Path("/proc/cgroups")
+    known = controllers.read_text() if controllers.exists() else ""
+    return None if "\nfreezer" in known else "this kernel has no freezer of cgroup v1"
+
+
 _CHECKS: dict[str, Callable[[], str | None]] = {
     "redis-server": _program("redis-server"),
     "hiredis": lambda: (
@@ -60,6 +70,7 @@ _CHECKS: dict[str, Callable[[], str | None]] = {
     "mpi": _mpi,
     "torch": _module("torch"),
     "fluidsim": _module("fluidsim"),
+    "freezer": _freezer,
 }
 
 

@@ -9,6 +9,7 @@ import pytest
 
 HEAVY = (
     "torch", "mpi4py", "typer", "click", "rich", "redis", "adios2", "dragon", "pydantic",
+    "psutil", "yaml",
     "hypothesis", "pytest", "asyncio", "multiprocessing", "importlib.metadata",
 )  # fmt: skip
 

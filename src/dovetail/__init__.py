@@ -20,9 +20,11 @@ if TYPE_CHECKING:
         FormatVersionError,
         InvalidKeyError,
         InvalidURLError,
+        InvalidWorkflowError,
         KeyNotFoundError,
         ModelNotReadyError,
         NonFiniteSampleError,
+        OutsideRunError,
         PeerLostError,
         ReaderExpelledError,
         StoreFullError,
@@ -31,7 +33,9 @@ if TYPE_CHECKING:
         TransportClosedError,
         TransportTimeoutError,
         UnsupportedDataError,
+        WorkflowFailedError,
     )
+    from dovetail.flow import Component, ThisComponent, Workflow, exhibit, this_component
     from dovetail.learn import OnlineDataset, Reservoir, load_checkpoint, save_checkpoint
     from dovetail.model import FollowedModel, Guard, InputRange, ValidationGate, publish_model
     from dovetail.transport import (
@@ -55,21 +59,27 @@ if TYPE_CHECKING:
 __version__: str
 
 _HOMES = {
+    "Component": "dovetail.flow",
     "Dataset": "dovetail.data",
     "FollowedModel": "dovetail.model",
     "Guard": "dovetail.model",
     "InputRange": "dovetail.model",
     "OnlineDataset": "dovetail.learn",
     "Reservoir": "dovetail.learn",
+    "ThisComponent": "dovetail.flow",
     "ValidationGate": "dovetail.model",
+    "Workflow": "dovetail.flow",
+    "exhibit": "dovetail.flow",
     "load_checkpoint": "dovetail.learn",
     "publish_model": "dovetail.model",
     "save_checkpoint": "dovetail.learn",
+    "this_component": "dovetail.flow",
 }
 """Where public names come from that are neither errors nor of the transport."""
 
 __all__ = [
     "CapabilityError",
+    "Component",
     "CorruptDataError",
     "CoverageError",
     "Dataset",
@@ -81,10 +91,12 @@ __all__ = [
     "InputRange",
     "InvalidKeyError",
     "InvalidURLError",
+    "InvalidWorkflowError",
     "KeyNotFoundError",
     "ModelNotReadyError",
     "NonFiniteSampleError",
     "OnlineDataset",
+    "OutsideRunError",
     "PeerLostError",
     "Policy",
     "ReadStep",
@@ -96,14 +108,18 @@ __all__ = [
     "StreamReader",
     "StreamStoppedError",
     "StreamWriter",
+    "ThisComponent",
     "TransportClosedError",
     "TransportTimeoutError",
     "UnsupportedDataError",
     "ValidationGate",
+    "Workflow",
+    "WorkflowFailedError",
     "WriteStep",
     "buffered",
     "describe_stream",
     "destroy_stream",
+    "exhibit",
     "latest",
     "load_checkpoint",
     "lockstep",
@@ -112,6 +128,7 @@ __all__ = [
     "publish_model",
     "save_checkpoint",
     "tail_stream",
+    "this_component",
     "work_queue",
 ]
 

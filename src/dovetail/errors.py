@@ -21,6 +21,9 @@
     ├── StreamBusyError            (FileExistsError)    the stream already has a writer or unread steps
     ├── ModelNotReadyError         (RuntimeError)       no version of a followed model is in force yet
     ├── NonFiniteSampleError       (ValueError)         a sample with NaN or infinity in it, where that raises
+    ├── InvalidWorkflowError       (ValueError)         a workflow that cannot run as it is written
+    ├── WorkflowFailedError        (RuntimeError)       a component failed, and the run with it
+    └── OutsideRunError            (RuntimeError)       this process is no component of a running workflow
 
 Wrong arguments are ValueError or TypeError; what the system refuses is OSError.
 
@@ -118,6 +121,29 @@ class NonFiniteSampleError(DovetailError, ValueError):
     """A sample holds NaN or infinity, and the reservoir was told to raise for that."""
 
 
+class InvalidWorkflowError(DovetailError, ValueError):
+    """A workflow that cannot run as it is written. Nothing was started.
+
+    Its arguments are all that is wrong, one sentence each, with what to do.
+    """
+
+    @property
+    def problems(self) -> tuple[str, ...]:
+        """All that is wrong."""
+        return self.args
+
+    def __str__(self) -> str:
+        return "\n".join(self.problems)
+
+
+class WorkflowFailedError(DovetailError, RuntimeError):
+    """A run that failed, or was interrupted. The message ends with the component's last lines."""
+
+
+class OutsideRunError(DovetailError, RuntimeError):
+    """Asked which component this process is, and it is none: no workflow started it."""
+
+
 __all__ = [
     "CapabilityError",
     "CorruptDataError",
@@ -127,9 +153,11 @@ __all__ = [
     "FormatVersionError",
     "InvalidKeyError",
     "InvalidURLError",
+    "InvalidWorkflowError",
     "KeyNotFoundError",
     "ModelNotReadyError",
     "NonFiniteSampleError",
+    "OutsideRunError",
     "PeerLostError",
     "ReaderExpelledError",
     "StoreFullError",
@@ -138,4 +166,5 @@ __all__ = [
     "TransportClosedError",
     "TransportTimeoutError",
     "UnsupportedDataError",
+    "WorkflowFailedError",
 ]

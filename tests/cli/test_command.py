@@ -17,7 +17,11 @@ from dovetail import observe
 COMMANDS = [
     *(["store", verb] for verb in ("ls", "stat", "get", "put", "load", "rm", "destroy")),
     *(["stream", verb] for verb in ("info", "tail", "rm")),
-    *(["bench", what] for what in ("store", "stream")),
+    *(["bench", what] for what in ("store", "stream", "learn")),
+    ["run"],
+    ["plan"],
+    ["validate"],
+    ["report"],
     ["engines"],
     ["clean"],
     ["trace"],

@@ -1,0 +1,135 @@
+"""From a workflow to its plan."""
+
+from __future__ import annotations
+
+import os
+import socket
+from pathlib import Path
+from typing import Any, Literal
+
+from dovetail.flow import cores, launch, wiring
+from dovetail.flow.cores import Blocks
+from dovetail.flow.plan import TRACE, Placed, Plan, PlannedComponent
+from dovetail.flow.schema import Component, Workflow
+
+_THREADS = "OMP_NUM_THREADS"
+
+
+def make(flow: Workflow, directory: Path, label: str) -> Plan:
+    """The plan of a run.
+
+    Parameters
+    ----------
+    flow
+        A workflow that passed its checks.
+    directory
+        Of the run; it need not exist.
+    label
+        What the names in shared memory of this run begin with.
+    """
+    there = str(directory)
+    here = cores.available()
+    blocks, _ = cores.assign(flow.components.values(), here)
+    streams = wiring.locate(flow.streams, "stream", there, label)
+    stores = wiring.locate(flow.stores, "store", there, label)
+    lent = [
+        url
+        for purpose, urls in (("stream", streams), ("store", stores))
+        for url in urls.values()
+        if wiring.in_shared_memory(url) and wiring.exists(url, purpose)
+    ]
+    return Plan(
+        name=flow.name,
+        directory=there,
+        folder=str(flow.folder),
+        host=socket.gethostname(),
+        cores=tuple(here),
+        grace=flow.grace,
+        components=tuple(
+            _planned(component, blocks.get(component.name), there, streams, stores)
+            for component in flow.components.values()
+        ),
+        streams=streams,
+        stores=stores,
+        lent=tuple(lent),
+    )
+
+
+def preview(flow: Workflow) -> Plan:
+    """The plan of a run that has no directory yet: ``TIME`` stands for its name's end."""
+    return make(flow, Path("runs", f"{flow.name}-TIME").absolute(), f"{flow.name}-TIME")
+
+
+def _planned(
+    component: Component,
+    blocks: Blocks | None,
+    directory: str,
+    streams: dict[str, str],
+    stores: dict[str, str],
+) -> PlannedComponent:
+    name, count = component.name, component.process_count
+    reads = {stream: streams[stream] for stream in component.reads}
+    writes = {stream: streams[stream] for stream in component.writes}
+    used = {store: stores[store] for store in component.stores}
+    environment = {
+        "DOVETAIL_TRACE": f"{directory}/{TRACE}",
+        **{wiring.variable("stream", key): url for key, url in {**reads, **writes}.items()},
+        **{wiring.variable("store", key): url for key, url in used.items()},
+    }
+    if blocks is not None and _THREADS not in os.environ:
+        environment[_THREADS] = str(len(blocks[0]))
+    environment |= _filled(component.environment, directory)
+    kind, target = _target(component)
+    return PlannedComponent(
+        name=name,
+        kind=kind,
+        target=tuple(_filled(target, directory)),
+        arguments=_filled(_arguments(component), directory),
+        mpi=component.mpi,
+        service=component.service,
+        restarts=component.restarts,
+        may_fail=component.on_failure == "ignore",
+        timeout=component.timeout,
+        reads=reads,
+        writes=writes,
+        stores=used,
+        environment=environment,
+        placed=tuple(
+            Placed(rank, blocks[rank] if blocks else None, f"logs/{name}.{rank}.log")
+            for rank in range(count)
+        ),
+        launches=(launch.mpi if component.mpi else launch.plain)(directory, name, count),
+    )
+
+
+def _target(component: Component) -> tuple[Literal["function", "script", "command"], list[str]]:
+    if component.function is not None:
+        return "function", [component.function]
+    if component.script is not None:
+        return "script", [component.script]
+    return "command", component.command or []
+
+
+def _arguments(component: Component) -> dict[str, Any] | list[str]:
+    """What is passed: of a script always words."""
+    if component.script is None or not isinstance(component.arguments, dict):
+        return component.arguments
+    words = []
+    for name, value in component.arguments.items():
+        if value is None or value is False:
+            continue
+        words.append(f"--{name.replace('_', '-')}")
+        if value is not True:
+            words += [str(item) for item in (value if isinstance(value, list) else [value])]
+    return words
+
+
+def _filled(value: Any, directory: str) -> Any:
+    """`value` with the directory of the run in place of ``{run}``, however deep."""
+    if isinstance(value, str):
+        return value.replace("{run}", directory)
+    if isinstance(value, list | tuple):
+        return [_filled(item, directory) for item in value]
+    if isinstance(value, dict):
+        return {key: _filled(item, directory) for key, item in value.items()}
+    return value
