@@ -1,6 +1,6 @@
 # Everything a developer or a newcomer does, as one word each. Every target sets up what it needs.
 #
-#   make demo     run the main example: a flow solver streams to a trainer
+#   make demo     run the main example: a closure learned while the flow runs; ARGS="--minutes 20"
 #   make test     build, and run the tests          make test ARGS="tests/data -k order"
 #   make check    formats, lint, types, floors      make format   mends the first of them
 #   make bench    measure the shm engine beside memcpy, a Unix socket and Redis, into runs/
@@ -48,6 +48,7 @@ bench: environment
 	@mkdir -p runs
 	$(BIN)/dovetail bench store --output runs/bench-store.json $(ARGS)
 	$(BIN)/dovetail bench stream --output runs/bench-stream.json $(ARGS)
+	$(BIN)/dovetail bench learn --output runs/bench-learn.json $(ARGS)
 
 soak: environment
 	$(BIN)/python -m pytest --soak $(ARGS)

@@ -10,20 +10,15 @@ equivariant under translations.
 
 from __future__ import annotations
 
-from functools import cache
-
 import torch
-from spectral import PeriodicGrid
+from coarse import CoarseGrid
 from torch import Tensor, nn
 
-INPUTS = ("vorticity", "strain_normal", "strain_shear")
-"""The variables of a sample that the network reads, as channels in this order."""
-
-TARGET = "subgrid_forcing"
-"""The variable that it predicts."""
+INPUTS = 3
+"""Channels of the input: vorticity, du/dx, (dv/dx + du/dy) / 2, all of unit 1 / time."""
 
 
-class Closure(nn.Module):
+class ClosureNetwork(nn.Module):
     """Pi from the filtered velocity gradient.
 
     Parameters
@@ -42,10 +37,10 @@ class Closure(nn.Module):
     input_scale: Tensor
     output_scale: Tensor
 
-    def __init__(self, width: int = 32, depth: int = 4) -> None:
+    def __init__(self, width: int = 16, depth: int = 3) -> None:
         super().__init__()
-        self.left = _convolution(len(INPUTS), width, 5)
-        self.right = _convolution(len(INPUTS), width, 5)
+        self.left = _convolution(INPUTS, width, 5)
+        self.right = _convolution(INPUTS, width, 5)
         self.hidden = nn.ModuleList(_convolution(width, width, 3) for _ in range(depth))
         self.last = _convolution(width, 1, 3)
         self.register_buffer("input_scale", torch.ones(()))
@@ -62,12 +57,12 @@ class Closure(nn.Module):
         Parameters
         ----------
         gradients
-            Shape (batch, 3, ny, nx), in 1 / time, channels as in :data:`INPUTS`.
+            Shape (batch, 3, ny, nx), in 1 / time, as by :meth:`CoarseGrid.velocity_gradient`.
 
         Returns
         -------
         Tensor
-            Shape (batch, 1, ny, nx), in 1 / time^2, not dealiased: see :func:`resolved`.
+            Shape (batch, 1, ny, nx), in 1 / time^2, not dealiased: see :class:`InTheLoop`.
         """
         x = gradients / self.input_scale
         x = self.left(x) * self.right(x)
@@ -80,48 +75,52 @@ def _convolution(channels_in: int, channels_out: int, size: int) -> nn.Conv2d:
     return nn.Conv2d(channels_in, channels_out, size, padding=size // 2, padding_mode="circular")
 
 
-def resolved(forcing: Tensor) -> Tensor:
-    """What a dealiased solver keeps of a forcing: the modes up to kmax, without the mean.
+class InTheLoop:
+    """A function of fields as the closure of a coarse solver.
 
     Convolutions act on the points of the grid and know nothing of truncation, which is not
-    local; nor do they know that the mean of Pi, a divergence, is zero. A solver would drop the
-    rest in any case, as it does with every product of fields.
+    local; nor do they know that the mean of Pi, a divergence, is zero. What the solver does not
+    resolve is dropped, as it is of every product of fields.
 
     Parameters
     ----------
-    forcing
-        Shape (..., n, n).
+    grid
+        Of the solver.
+    of_fields
+        From the velocity gradient, (batch, 3, n, n), to Pi, (batch, 1, n, n): a network, one
+        that follows a trainer, or a guard around either.
     """
-    modes = _resolved_modes(forcing.shape[-1])
-    return torch.fft.irfft2(torch.fft.rfft2(forcing) * modes, s=forcing.shape[-2:])
 
+    def __init__(self, grid: CoarseGrid, of_fields: object) -> None:
+        self.grid = grid
+        self.of_fields = of_fields
 
-@cache
-def _resolved_modes(n: int) -> Tensor:
-    grid = PeriodicGrid(n)
-    return torch.from_numpy(grid.resolved & (grid.k_squared > 0.0))
+    def __call__(self, vorticity_hat: Tensor) -> Tensor:
+        """The coefficients of Pi, (batch, n, n // 2 + 1)."""
+        forcing = self.of_fields(self.grid.velocity_gradient(vorticity_hat))
+        return self.grid.transform(forcing.squeeze(-3))
 
 
 SYMMETRIES = 8
-"""Those of the square: four turns, each mirrored or not."""
+"""Those of the square: turns and mirrors."""
 
 
-def image(gradients: Tensor, forcing: Tensor, symmetry: int) -> tuple[Tensor, Tensor]:
-    """Turn and mirror a batch. The equations have these symmetries: images are samples, too.
+def image(field: Tensor, symmetry: int) -> Tensor:
+    """Mirror a pseudo-scalar field, (..., n, n): vorticity, its forcing, Pi.
 
-    Arrays are (batch, channel, y, x). Under the mirror x -> -x the normal strain stays, and
-    vorticity, shear strain and Pi change sign; under a quarter turn vorticity and Pi stay, and
-    both components of strain change sign.
+    The equations have these symmetries, so the image of a sample is a sample, too. Each mirror
+    turns the sense of rotation and with it the sign. The origin stays where it is, so images of
+    fields on different grids belong together.
 
     Parameters
     ----------
     symmetry
-        0 to 7: the number of quarter turns, and 4 more for the mirror, which comes first.
+        0 to 7: bits for the mirrors x -> -x, y -> -y and x <-> y; two of them make a turn.
     """
-    mirrored, turns = divmod(symmetry, 4)
-    signs = torch.tensor([1.0, -1.0, -1.0]) if turns % 2 else torch.ones(3)
-    if mirrored:
-        signs = signs * torch.tensor([-1.0, 1.0, -1.0])
-        gradients, forcing = gradients.flip(-1), -forcing.flip(-1)
-    gradients = torch.rot90(gradients, turns, (-2, -1)) * signs[:, None, None]
-    return gradients, torch.rot90(forcing, turns, (-2, -1))
+    if symmetry & 1:
+        field = -field.flip(-1).roll(1, -1)
+    if symmetry & 2:
+        field = -field.flip(-2).roll(1, -2)
+    if symmetry & 4:
+        field = -field.transpose(-2, -1)
+    return field

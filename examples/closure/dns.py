@@ -1,97 +1,136 @@
-"""The simulation: turbulence that streams what a large-eddy simulation of it would need.
+"""The simulation: turbulence that streams what a large-eddy simulation of it would have seen.
 
-Every few time steps the flow is filtered, the exact subgrid forcing is computed, and both go
-out as one step of a stream, while the simulation runs on. The stream is all that this program
-knows of the trainer.
+One rank simulates one member of an ensemble. A step of the stream is a *window*: the filtered flow
+at some consecutive time steps of the coarse solver, the forcing in between, and the exact subgrid
+forcing at the first of them. Windows follow on one another without a gap, so a trainer can take
+each as a sample, and whoever judges a large-eddy simulation can put them together again.
+
+The stream is all that this program knows of who learns from it.
 """
 
 from __future__ import annotations
 
-import argparse
-import json
+import os
 import time
-from pathlib import Path
 
 import numpy as np
+from cases import CASES, FORCING_POINTS, Case
 from filtering import SubgridFilter
-from turbulence import FORCED_WAVENUMBERS, Turbulence, developed
+from numpy.typing import NDArray
+from spectral import Field, PeriodicGrid, on_grid
+from turbulence import Flow, developed
 
 import dovetail as dv
 
-STEPS_HELD = 64
-"""How far the simulation may be ahead of the trainer, in streamed steps of some 64 kB each."""
+WINDOWS_HELD = 16
+"""How far a simulation may be ahead of who reads it."""
+
+GIVES_WAY = 5
+"""Niceness: with fewer cores than programs, the trainer goes first."""
 
 
-def main() -> None:
-    """Read the command line, run, and write down what it took."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--url", required=True, help="the stream to write")
-    parser.add_argument("--output", type=Path, required=True, help="JSON file for the figures")
-    parser.add_argument("--seed", type=int, required=True, help="of the flow and its forcing")
-    parser.add_argument("--points", type=int, default=256, help="grid points along each side")
-    parser.add_argument("--coarse-points", type=int, default=64, help="of the filtered flow")
-    parser.add_argument("--viscosity", type=float, default=Turbulence.viscosity)
-    parser.add_argument("--time-step", type=float, default=Turbulence.time_step)
-    parser.add_argument("--spin-up", type=float, default=36.0, help="in units of time")
-    parser.add_argument("--every", type=int, default=16, help="time steps between samples")
-    parser.add_argument("--samples", type=int, help="how many; without it, until told to stop")
-    parser.add_argument("--unfiltered", action="store_true", help="send the whole field as well")
-    arguments = parser.parse_args()
-    arguments.output.write_text(json.dumps(run(arguments), indent=1))
+def main(stream: str, case: str, seeds: list[int], endless: bool = True) -> None:
+    """Spin a flow up, and stream it.
 
-
-def run(arguments: argparse.Namespace) -> dict[str, object]:
-    """Spin the flow up, stream it, and return the figures of the run."""
-    turbulence = Turbulence(
-        points=arguments.points, viscosity=arguments.viscosity, time_step=arguments.time_step
-    )
-    subgrid_filter = SubgridFilter(arguments.points, arguments.coarse_points)
-    with dv.open_stream(arguments.url, "w", policy=dv.buffered(STEPS_HELD)) as out:
+    Parameters
+    ----------
+    stream
+        Its name. Arrays get a first axis for the members, one a rank.
+    case
+        A name in :data:`cases.CASES`.
+    seeds
+        Of the initial field and the forcing, for each member.
+    endless
+        Go on until nobody wants more, instead of ending after the windows of the case.
+    """
+    os.nice(GIVES_WAY)
+    here, settings = dv.this_component(), CASES[case]
+    seed = seeds[here.rank]
+    policy = dv.buffered(WINDOWS_HELD)
+    with dv.open_stream(stream, "w", policy=policy, rank=here.rank, size=here.size) as out:
         begun = time.perf_counter()
-        flow = developed(turbulence, arguments.seed, arguments.spin_up)
+        simulation = Simulation(settings, seed)
         spun_up = time.perf_counter()
-        print(f"spun up in {spun_up - begun:.1f} s", flush=True)
-        seconds_solving = seconds_filtering = 0.0
-        energy_spectrum = np.zeros(arguments.points // 2)
-        energy, enstrophy = [], []
-        while not out.stopped and len(energy) != arguments.samples:
-            before = time.perf_counter()
-            flow.advance(arguments.every)
-            solved = time.perf_counter()
-            filtered = subgrid_filter(flow.vorticity)
-            spectrum = subgrid_filter.fine.energy_spectrum(flow.vorticity)
-            seconds_solving += solved - before
-            seconds_filtering += time.perf_counter() - solved
-
-            energy_spectrum += spectrum
-            energy.append(float(spectrum.sum()))
-            enstrophy.append(float(np.mean(flow.vorticity**2) / 2))
+        print(f"seed {seed}: spun up in {spun_up - begun:.1f} s", flush=True)
+        windows, limit = 0, None if endless else settings.windows
+        while windows != limit and not out.stopped:
+            attributes = {"simulation": stream, "time": simulation.time}
+            window = simulation.next_window()
             try:
-                with out.step(attrs={"time": flow.time, "seed": arguments.seed}) as step:
-                    for name, field in filtered._asdict().items():
-                        step[name] = field.astype(np.float32)
-                    if arguments.unfiltered:
-                        step["unfiltered_vorticity"] = flow.vorticity.astype(np.float32)
+                with out.step(attrs=attributes) as step:
+                    for name, array in window.items():
+                        shape = (here.size, *array.shape)
+                        start = (here.rank, *(0 for _ in array.shape))
+                        step.put(name, array[np.newaxis], shape=shape, start=start)
             except dv.StreamStoppedError:
                 break
-        ended = time.perf_counter()
+            windows += 1
+        streamed = time.perf_counter() - spun_up
         statistics = out.statistics()
-    return {
-        "seed": arguments.seed,
-        "points": arguments.points,
-        "forced_wavenumbers": FORCED_WAVENUMBERS,
-        "time_steps": len(energy) * arguments.every,
-        "time_simulated": flow.time,
+    print(f"seed {seed}: {windows} windows in {streamed:.1f} s", flush=True)
+    figures = {
+        "seed": seed,
+        "points": settings.turbulence.points,
+        "windows": windows,
+        "coarse_time_steps": windows * settings.window,
         "seconds_spinning_up": spun_up - begun,
-        "seconds_streaming": ended - spun_up,
-        "seconds_solving": seconds_solving,
-        "seconds_filtering": seconds_filtering,
+        "seconds_streaming": streamed,
+        "seconds_solving": simulation.seconds_solving,
         "stream": statistics._asdict(),
-        "energy": energy,
-        "enstrophy": enstrophy,
-        "energy_spectrum": (energy_spectrum / max(len(energy), 1)).tolist(),
     }
+    with dv.open_store("results") as results:
+        key = f"simulations/{here.name}-{here.rank}"
+        spectrum = simulation.energy_spectrum / max(windows, 1)
+        results.put(key, {"energy_spectrum": spectrum}, attrs=figures)
+        results.append("simulations", key)
 
 
-if __name__ == "__main__":
-    main()
+class Simulation:
+    """A running flow, cut into windows of its filtered self."""
+
+    def __init__(self, case: Case, seed: int) -> None:
+        self.case = case
+        self.seconds_solving = 0.0
+        self.energy_spectrum = np.zeros(case.turbulence.points // 2)
+        self._flow: Flow = developed(case.turbulence, seed, case.spin_up)
+        self._filter = SubgridFilter(case.turbulence.points, case.coarse_points)
+
+    @property
+    def time(self) -> float:
+        """In the flow's own unit, since the spin-up began to resolve everything."""
+        return self._flow.time
+
+    def next_window(self) -> dict[str, NDArray[np.float32]]:
+        """The next coarse time steps.
+
+        Returns
+        -------
+        dict
+            ``vorticity``, filtered, (window + 1, n, n); ``forcing``, filtered, the mean of each
+            coarse time step, (window, 12, 12); ``subgrid_forcing`` at the first instant, (n, n).
+        """
+        vorticity, forcing = [self._filtered_vorticity()], []
+        subgrid = self._filter.subgrid_forcing(self._flow.vorticity_hat)
+        self.energy_spectrum += self._filter.fine.energy_spectrum(self._flow.vorticity)
+        for _ in range(self.case.window):
+            forcing.append(self._advance())
+            vorticity.append(self._filtered_vorticity())
+        return {
+            "vorticity": np.stack(vorticity).astype(np.float32),
+            "forcing": np.stack(forcing).astype(np.float32),
+            "subgrid_forcing": self._filter.coarse.field(subgrid).astype(np.float32),
+        }
+
+    def _filtered_vorticity(self) -> Field:
+        return self._filter.coarse.field(self._filter.filtered(self._flow.vorticity_hat))
+
+    def _advance(self) -> Field:
+        """One coarse time step. Returns the mean of its forcing, filtered."""
+        begun = time.perf_counter()
+        total = 0.0
+        for _ in range(self.case.refinement):
+            self._flow.advance(1)
+            total = total + self._flow.forcing()
+        self.seconds_solving += time.perf_counter() - begun
+        filtered = self._filter.filtered(total / self.case.refinement)
+        return PeriodicGrid(FORCING_POINTS).field(on_grid(filtered, FORCING_POINTS))

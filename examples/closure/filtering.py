@@ -22,32 +22,18 @@ convolutional neural networks", J. Comput. Phys. 458 (2022) 111090, where, too, 
 learned. A Gaussian rather than a sharp cutoff, because with it Pi is almost local in space, as a
 convolution of finite reach can represent; the truncation, because a coarse solver holds nothing
 else. Pope, *Turbulent Flows* (2000), table 13.2, lists the Gaussian's transfer function.
+
+On the resolved modes the Gaussian can be undone exactly. So part of Pi is known without any
+model, the part that would vanish if the unresolved modes did; :class:`baselines.DeconvolvedLeith`
+uses that. The rest, what the unresolved modes do, is what has to be modelled.
 """
 
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 from spectral import Field, PeriodicGrid, Spectrum, on_grid
-
-
-class FilteredFlow(NamedTuple):
-    """What a large-eddy simulation would hold at one instant, and what it would lack.
-
-    Each is of shape (n, n) on the coarse grid.
-    """
-
-    vorticity: Field
-    """Filtered vorticity W, in 1 / time."""
-    strain_normal: Field
-    """d(U)/dx of the filtered velocity, in 1 / time."""
-    strain_shear: Field
-    """(d(V)/dx + d(U)/dy) / 2 of the filtered velocity, in 1 / time."""
-    subgrid_forcing: Field
-    """Pi, in 1 / time^2."""
 
 
 class SubgridFilter:
@@ -62,36 +48,31 @@ class SubgridFilter:
     ----------
     delta
         The width of the Gaussian.
+    transfer
+        What it multiplies each mode of the coarse grid by: 0 where that is not resolved.
     """
 
     def __init__(self, fine: int, coarse: int) -> None:
         self.fine = PeriodicGrid(fine)
         self.coarse = PeriodicGrid(coarse)
-        self.delta = 2.0 * math.pi / self.coarse.kmax
-        gaussian = np.exp(-self.coarse.k_squared * self.delta**2 / 24.0)
-        self._transfer = self.coarse.resolved * gaussian
+        self.delta = filter_width(self.coarse)
+        self.transfer: Field = gaussian(self.coarse)
 
     def filtered(self, coefficients: Spectrum) -> Spectrum:
         """Fourier coefficients on the fine grid to filtered ones on the coarse grid."""
-        return self._transfer * on_grid(coefficients, self.coarse.n)
+        return self.transfer * on_grid(coefficients, self.coarse.n)
 
-    def __call__(self, vorticity: NDArray[np.floating]) -> FilteredFlow:
-        """Filter one field of vorticity.
+    def subgrid_forcing(self, vorticity_hat: Spectrum) -> Spectrum:
+        """Pi on the coarse grid, of a vorticity on the fine grid with resolved modes only."""
+        advection = self.fine.advection(vorticity_hat)
+        return self.coarse.advection(self.filtered(vorticity_hat)) - self.filtered(advection)
 
-        Parameters
-        ----------
-        vorticity
-            Shape (fine, fine), with resolved modes only, as a dealiased solver leaves it.
-        """
-        vorticity_hat = self.fine.transform(vorticity)
-        filtered_hat = self.filtered(vorticity_hat)
-        subgrid_hat = self.coarse.advection(filtered_hat) - self.filtered(
-            self.fine.advection(vorticity_hat)
-        )
-        normal, shear = self.coarse.strain(filtered_hat)
-        return FilteredFlow(
-            vorticity=self.coarse.field(filtered_hat),
-            strain_normal=normal,
-            strain_shear=shear,
-            subgrid_forcing=self.coarse.field(subgrid_hat),
-        )
+
+def filter_width(coarse: PeriodicGrid) -> float:
+    """Delta, the width of the Gaussian."""
+    return 2.0 * math.pi / coarse.kmax
+
+
+def gaussian(coarse: PeriodicGrid) -> Field:
+    """The Gaussian's transfer function on the resolved modes, and 0 on the others."""
+    return coarse.resolved * np.exp(-coarse.k_squared * filter_width(coarse) ** 2 / 24.0)

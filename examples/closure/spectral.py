@@ -67,28 +67,10 @@ class PeriodicGrid:
         """The x and y derivatives, in physical space, of a field given by its coefficients."""
         return self.field(1j * self.kx * coefficients), self.field(1j * self.ky * coefficients)
 
-    def divergence(self, flux_x: Field, flux_y: Field) -> Field:
-        """The resolved part of the divergence of a vector field."""
-        coefficients = 1j * self.kx * self.transform(flux_x) + 1j * self.ky * self.transform(flux_y)
-        return self.field(self.resolved * coefficients)
-
     def velocity(self, vorticity_hat: Spectrum) -> tuple[Field, Field]:
         """The incompressible velocity (u, v) of a vorticity: u = -d(psi)/dy, v = d(psi)/dx."""
         psi_x, psi_y = self.gradient(self.inverse_laplacian * vorticity_hat)
         return -psi_y, psi_x
-
-    def strain(self, vorticity_hat: Spectrum) -> tuple[Field, Field]:
-        """The two components of the rate of strain of a plane incompressible flow.
-
-        Returns
-        -------
-        normal, shear
-            du/dx = -dv/dy, and (dv/dx + du/dy) / 2.
-        """
-        psi_hat = self.inverse_laplacian * vorticity_hat
-        normal = self.field(self.kx * self.ky * psi_hat)
-        shear = self.field(0.5 * (self.ky**2 - self.kx**2) * psi_hat)
-        return normal, shear
 
     def advection(self, vorticity_hat: Spectrum) -> Spectrum:
         """The resolved coefficients of u . grad(vorticity): exact if the vorticity is resolved."""
@@ -96,24 +78,19 @@ class PeriodicGrid:
         vorticity_x, vorticity_y = self.gradient(vorticity_hat)
         return self.resolved * self.transform(u * vorticity_x + v * vorticity_y)
 
-    def spectrum(self, field: NDArray[np.floating]) -> Field:
-        """The variance of a field by shells of wavenumber.
+    def energy_spectrum(self, vorticity: NDArray[np.floating]) -> Field:
+        """The kinetic energy per unit mass by shells of wavenumber.
 
         Returns
         -------
         Field
-            Of shape (n // 2,): entry k sums |coefficient|^2 over k - 1/2 <= |k| < k + 1/2.
+            Of shape (n // 2,): entry k sums the modes of k - 1/2 <= |k| < k + 1/2.
         """
-        coefficients = self.transform(field)
         twice = np.where((self.kx == 0) | (self.kx == self.n // 2), 1.0, 2.0)
+        enstrophy = 0.5 * twice * np.abs(self.transform(vorticity)) ** 2
+        energy = -self.inverse_laplacian * enstrophy
         shell = np.rint(np.sqrt(self.k_squared)).astype(int)
-        variance = twice * np.abs(coefficients) ** 2
-        return np.bincount(shell.ravel(), variance.ravel())[: self.n // 2]
-
-    def energy_spectrum(self, vorticity: NDArray[np.floating]) -> Field:
-        """The kinetic energy per unit mass by shells: half the velocity's variance."""
-        shells = np.arange(self.n // 2)
-        return 0.5 * self.spectrum(vorticity) / np.maximum(shells, 1) ** 2
+        return np.bincount(shell.ravel(), energy.ravel())[: self.n // 2]
 
 
 def on_grid(coefficients: Spectrum, n: int) -> Spectrum:

@@ -20,10 +20,10 @@ import io
 import math
 import os
 import tempfile
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from cases import FORCED_WAVENUMBERS, Turbulence
 from numpy.typing import NDArray
 from spectral import Field, PeriodicGrid, on_grid
 
@@ -36,35 +36,8 @@ if not {"FLUIDSIM_PATH", "FLUIDDYN_PATH_WARNING"} <= os.environ.keys():
 with contextlib.redirect_stdout(io.StringIO()):
     from fluidsim.solvers.ns2d.solver import Simul
 
-FORCED_WAVENUMBERS = (3, 5)
-"""The lowest and the highest forced wavenumber."""
-
 ENERGY = 0.75
 """What the energy settles at, about (forcing rate / k^2 / 2 mu): where the spin-up begins."""
-
-
-@dataclass(frozen=True)
-class Turbulence:
-    """One statistically steady flow: its resolution and what drives and damps it.
-
-    Attributes
-    ----------
-    points
-        Along each side of the grid.
-    viscosity, drag
-        nu and mu.
-    time_step
-        Of the Runge-Kutta scheme: umax kmax dt stays below 2, of a limit of 2.8.
-    """
-
-    points: int = 256
-    viscosity: float = 3e-4
-    drag: float = 0.05
-    time_step: float = 0.006
-
-    def at_half_resolution(self) -> Turbulence:
-        """The same forcing and drag; viscosity such that half the wavenumbers resolve it."""
-        return Turbulence(self.points // 2, 4 * self.viscosity, self.drag, 2 * self.time_step)
 
 
 class Flow:
@@ -93,6 +66,11 @@ class Flow:
         return self._simulation.state.get_var("rot")
 
     @property
+    def vorticity_hat(self) -> NDArray[np.complex128]:
+        """Its Fourier coefficients, as :mod:`spectral` has them: the solver's own array, too."""
+        return self._simulation.state.state_spect.get_var("rot_fft")
+
+    @property
     def time(self) -> float:
         """Time since the initial field."""
         return float(self._simulation.time_stepping.t)
@@ -108,7 +86,7 @@ class Flow:
         return np.array(self._simulation.tendencies_nonlin().get_var("rot_fft"))
 
     def forcing(self) -> NDArray[np.complex128]:
-        """The Fourier coefficients of F in the current step."""
+        """The Fourier coefficients of F in the last step, constant during it."""
         return np.array(self._simulation.forcing.get_forcing().get_var("rot_fft"))
 
 

@@ -1,105 +1,155 @@
-"""The closure example's network and reservoir keep the symmetries and bounds that they claim."""
+"""The closure example's network keeps the symmetries that it claims, and training is as it says."""
 
 from __future__ import annotations
+
+import importlib.util
+import warnings
 
 import numpy as np
 import pytest
 
-torch = pytest.importorskip("torch", reason="pip install 'dovetail[examples]'")
+if not all(map(importlib.util.find_spec, ("torch", "fluidsim"))):
+    pytest.skip("needs torch and fluidsim: pip install torch fluidsim", allow_module_level=True)
 
-from closure import INPUTS, SYMMETRIES, Closure, image, resolved  # noqa: E402
-from filtering import FilteredFlow, SubgridFilter  # noqa: E402
-from reservoir import Reservoir, as_tensors  # noqa: E402
-from spectral import PeriodicGrid  # noqa: E402
+import torch
+from cases import CASES
+from closure import INPUTS, SYMMETRIES, ClosureNetwork, InTheLoop, image
+from coarse import CoarseGrid
+from evaluation import horizons
+from filtering import SubgridFilter
+from samples import Recording
+from spectral import PeriodicGrid
+from training import Training
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")  # those of fluidsim's own imports
+    from dns import Simulation
+
+CASE = CASES["quick"]
 
 
-def sample(value: float, points: int = 4) -> dict[str, np.ndarray]:
-    field = np.full((points, points), value, dtype=np.float32)
-    return dict.fromkeys(FilteredFlow._fields, field)
+@pytest.fixture(autouse=True)
+def _seeded() -> None:
+    torch.manual_seed(0)
 
 
 def test_the_closure_of_a_shifted_flow_is_the_shifted_closure() -> None:
-    torch.manual_seed(0)
-    closure, flow = Closure().double(), torch.randn(1, len(INPUTS), 24, 24, dtype=torch.float64)
+    network, flow = ClosureNetwork().double(), torch.randn(1, INPUTS, 24, 24, dtype=torch.float64)
     shift = {"shifts": (5, -7), "dims": (-2, -1)}
     with torch.no_grad():
         np.testing.assert_allclose(
-            closure(flow.roll(**shift)), closure(flow).roll(**shift), atol=1e-12
+            network(flow.roll(**shift)), network(flow).roll(**shift), atol=1e-12
         )
 
 
 def test_the_closure_is_small() -> None:
-    parameters = sum(parameter.numel() for parameter in Closure().parameters())
-    assert 20_000 <= parameters <= 60_000
+    parameters = sum(parameter.numel() for parameter in ClosureNetwork().parameters())
+    assert 5_000 <= parameters <= 20_000
 
 
 def test_the_closure_of_any_grid_has_its_shape() -> None:
-    assert Closure()(torch.zeros(2, len(INPUTS), 12, 20)).shape == (2, 1, 12, 20)
+    assert ClosureNetwork()(torch.zeros(2, INPUTS, 12, 20)).shape == (2, 1, 12, 20)
 
 
-def test_what_is_resolved_has_no_mean_and_stays_as_it_is() -> None:
-    field = torch.randn(3, 1, 32, 32, dtype=torch.float64)
-    once = resolved(field)
-    assert once.mean(dim=(-2, -1)).abs().max() < 1e-15
-    np.testing.assert_allclose(resolved(once), once, atol=1e-14)
+def test_in_the_loop_the_closure_moves_no_mean_and_no_unresolved_mode() -> None:
+    grid = CoarseGrid(24)
+    vorticity_hat = grid.transform(torch.randn(3, 24, 24))
+    with torch.no_grad():
+        modelled = InTheLoop(grid, ClosureNetwork())(vorticity_hat)
+    assert modelled.shape == vorticity_hat.shape
+    assert float((modelled * (1 - grid.resolved)).abs().max()) == 0.0
+    assert float(modelled.abs().max()) > 0.0
 
 
 @pytest.mark.parametrize("symmetry", range(SYMMETRIES))
-def test_the_image_of_a_sample_is_the_sample_of_the_image(symmetry: int) -> None:
+def test_the_image_of_a_sample_is_a_sample(symmetry: int) -> None:
     fine, subgrid_filter = PeriodicGrid(32), SubgridFilter(32, 16)
     noise = np.random.default_rng(0).standard_normal((32, 32))
-    vorticity = fine.field(fine.resolved * fine.transform(noise))
-    sample = [part[np.newaxis] for part in as_tensors(subgrid_filter(vorticity)._asdict())]
-    mirrored, turns = divmod(symmetry, 4)
-    if mirrored:
-        vorticity = -np.roll(vorticity[:, ::-1], 1, axis=1)
-    for _ in range(turns):
-        vorticity = np.roll(np.rot90(vorticity), 1, axis=0)
-    expected = as_tensors(subgrid_filter(vorticity)._asdict())
-    for found, exact in zip(image(*sample, symmetry), expected, strict=True):
-        assert difference_after_a_shift(found[0].numpy(), exact.numpy()) < 1e-12
+    vorticity_hat = fine.resolved * fine.transform(noise)
+    mirrored_hat = fine.transform(image(torch.from_numpy(fine.field(vorticity_hat)), symmetry))
+    for of in (subgrid_filter.filtered, subgrid_filter.subgrid_forcing):
+        sample, mirrored = (
+            subgrid_filter.coarse.field(of(h)) for h in (vorticity_hat, mirrored_hat)
+        )
+        np.testing.assert_allclose(image(torch.from_numpy(sample), symmetry), mirrored, atol=1e-12)
 
 
-def difference_after_a_shift(found: np.ndarray, exact: np.ndarray) -> float:
-    """The largest difference after the best shift: turning an array moves the origin a spacing."""
-    shifts = [(dy, dx) for dy in (-1, 0, 1) for dx in (-1, 0, 1)]
-    return min(float(np.abs(np.roll(found, s, axis=(-2, -1)) - exact).max()) for s in shifts)
+def test_the_images_are_all_different() -> None:
+    field = torch.arange(36.0).reshape(6, 6)
+    images = {tuple(image(field, symmetry).flatten().tolist()) for symmetry in range(SYMMETRIES)}
+    assert len(images) == SYMMETRIES
 
 
-def test_the_reservoir_keeps_every_sample_until_it_is_full() -> None:
-    reservoir = Reservoir(capacity=8, seed=0)
-    for number in range(8):
-        reservoir.add(sample(float(number)))
-    assert len(reservoir) == 8
-    assert reservoir.all()[1][:, 0, 0, 0].tolist() == list(range(8))
+def windows(count: int) -> dict[str, torch.Tensor]:
+    n, length = CASE.coarse_points, CASE.window
+    return {
+        "vorticity": torch.randn(count, length + 1, n, n),
+        "forcing": torch.randn(count, length, 12, 12),
+        "subgrid_forcing": torch.randn(count, n, n),
+    }
 
 
-def test_the_reservoir_is_bounded_and_mostly_recent() -> None:
-    reservoir = Reservoir(capacity=100, seed=0)
-    for number in range(1000):
-        reservoir.add(sample(float(number)))
-    ages = 999 - reservoir.all()[1][:, 0, 0, 0]
-    assert len(reservoir) == 100
-    assert reservoir.received == 1000
-    # Exponentially distributed with a mean of the capacity; the bounds are 4 standard errors.
-    assert 60 < float(ages.mean()) < 140
+def test_training_looks_further_ahead_the_longer_it_goes_on() -> None:
+    training, looks = Training(CASE), []
+    for tenth in range(11):
+        training.progress.done = tenth / 10
+        looks.append(training.unrolled)
+    assert looks == sorted(looks)
+    assert looks[0] == 1
+    assert looks[-1] == CASE.window
+    assert training.finished
 
 
-def test_the_reservoir_copies_what_it_is_given() -> None:
-    reservoir = Reservoir(capacity=2, seed=0)
-    arrays = {name: np.zeros((4, 4), dtype=np.float32) for name in FilteredFlow._fields}
-    reservoir.add(arrays)
-    for array in arrays.values():
-        array[:] = np.nan
-    gradients, forcing = reservoir.batch(4)
-    assert not torch.isnan(gradients).any()
-    assert not torch.isnan(forcing).any()
+def test_gradient_steps_on_windows_of_a_simulation_halve_the_error() -> None:
+    simulation = Simulation(CASE, seed=5)
+    simulated = [simulation.next_window() for _ in range(2)]
+    batch = {
+        name: torch.from_numpy(np.stack([window[name] for window in simulated]))
+        for name in simulated[0]
+    }
+    training = Training(CASE)
+    losses = [training.gradient_step(**batch) for _ in range(30)]
+    assert np.mean(losses[:5]) == pytest.approx(1.0, abs=0.1)  # in units of Pi: no closure
+    assert np.mean(losses[-5:]) < 0.5
+    assert training.progress.gradient_steps == 30
 
 
-def test_the_reservoir_draws_the_same_batches_for_the_same_seed() -> None:
-    first, second = Reservoir(16, seed=5), Reservoir(16, seed=5)
-    for number in range(40):
-        first.add(sample(float(number)))
-        second.add(sample(float(number)))
-    for _ in range(3):
-        assert torch.equal(first.batch(4)[0], second.batch(4)[0])
+def test_what_is_published_is_said_to_hold_where_it_was_trained() -> None:
+    training, batch = Training(CASE), windows(2)
+    training.gradient_step(**batch)
+    allowed = training.input_range
+    grid = training.solver.grid
+    gradients = grid.velocity_gradient(grid.transform(batch["vorticity"]))
+    lower, upper = np.asarray(allowed.lower), np.asarray(allowed.upper)
+    assert lower.shape == upper.shape == (INPUTS,)
+    assert (lower < 0).all()
+    assert (upper > 0).all()
+    assert float(gradients.abs().max()) < 2 * upper.max()
+
+
+def test_windows_put_together_are_the_trajectory_that_was_cut() -> None:
+    n, length = CASE.coarse_points, CASE.window
+    steps = CASE.windows * length
+    grid = CoarseGrid(n)
+    series = grid.field(grid.transform(torch.randn(steps + 1, 1, n, n)))
+    recording = Recording(CASE)
+    for begin in range(0, steps, length):
+        recording.add(
+            {
+                "vorticity": series[begin : begin + length + 1].transpose(0, 1).numpy(),
+                "forcing": np.full((1, length, 12, 12), float(begin), np.float32),
+                "subgrid_forcing": np.zeros((1, n, n), np.float32),
+            }
+        )
+    trajectories = recording.trajectories()
+    between = round(CASE.between_starts / CASE.coarse_time_step)
+    assert trajectories.steps == round(CASE.forecast / CASE.coarse_time_step)
+    for start in range(CASE.starts):
+        found = grid.field(trajectories.vorticity_hat[:, start])
+        expected = series[start * between : start * between + trajectories.steps + 1, 0]
+        np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
+def test_a_horizon_is_the_first_time_below_the_level_or_the_end() -> None:
+    correlation = torch.tensor([[1.0, 1.0], [0.95, 0.99], [0.8, 0.98], [0.95, 0.97]])
+    assert horizons(correlation, 0.9, time_step=0.5).tolist() == [1.0, 1.5]
