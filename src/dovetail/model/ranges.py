@@ -32,7 +32,7 @@ class InputRange:
     --------
     >>> import numpy as np
     >>> seen = InputRange.of(np.array([[0.0, 10.0], [1.0, 30.0]]), margin=0.1)
-    >>> seen.lower, seen.upper
+    >>> seen.lower.round(3), seen.upper.round(3)
     (array([-0.1,  8. ]), array([ 1.1, 32. ]))
     >>> seen.outside(np.array([[0.5, 20.0], [0.5, 40.0]]))
     array([False,  True])
@@ -81,7 +81,8 @@ class InputRange:
             Take these quantiles of each channel instead of its extremes: ``(0.001, 0.999)``
             keeps a few wild cells from widening the range.
         margin
-            Widen the range on either side by this part of its width.
+            Widen the range on either side by this part of its width; a millionth of the bounds
+            comes on top, for rounding.
         axis
             As for :class:`InputRange`.
 
