@@ -253,6 +253,21 @@ def test_a_mapping_without_a_way_to_call_it_says_so(store: Store) -> None:
     assert set(model.model) == {"slope", "offset"}
 
 
+def test_a_pinned_version_stays_what_it_is(store: Store) -> None:
+    model = followed(store)
+    with pytest.raises(dv.ModelNotReadyError):
+        model.pinned()
+    dv.publish_model(store, "line", line(1.0), {"loss": 0.5})
+    model.refresh()
+    pinned: Any = model.pinned()
+    for slope in (2.0, 3.0, 4.0):
+        dv.publish_model(store, "line", line(slope))
+        assert model.refresh()
+        np.testing.assert_equal(pinned(ONES), ONES)
+        np.testing.assert_equal(model(ONES), slope * ONES)
+    assert (pinned.version, dict(pinned.attrs), pinned.input_range) == (1, {"loss": 0.5}, None)
+
+
 def test_infinities_that_belong_to_the_model_are_no_fault(store: Store) -> None:
     masked = line(1.0) | {"mask": np.array([0.0, -np.inf, -np.inf])}
     model = dv.FollowedModel(store, "line", masked, apply=along)

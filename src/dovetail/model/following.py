@@ -63,11 +63,15 @@ class FollowStatistics(NamedTuple):
 class _InForce:
     """One version of the model. A call holds on to it, so that its weights stay until it ends."""
 
+    apply: Callable[..., Any]
     model: Any
     version: int
     attrs: Mapping[str, Any]
     published: float | None
     input_range: InputRange | None
+
+    def __call__(self, *args: Any, **named: Any) -> Any:
+        return self.apply(self.model, *args, **named)
 
 
 class FollowedModel:
@@ -140,7 +144,7 @@ class FollowedModel:
         self._use_initial = use_initial
         self._fetch = fetch_from(store, key_of(name), deadline)
         self._agreement = agreement_of(comm)
-        self._in_force = _InForce(self._form.first(), 0, {}, None, None)
+        self._in_force = _InForce(self._apply, self._form.first(), 0, {}, None, None)
         self._spare: tuple[weakref.ref[_InForce] | None, Any] = None, None
         self._fault: Refusal | None = None
         self._seen: str | None = None
@@ -159,13 +163,26 @@ class FollowedModel:
         ModelNotReadyError
             If no version has been taken yet.
         """
+        return self.pinned()(*args, **named)
+
+    def pinned(self) -> Callable[..., Any]:
+        """The version in force, to be called as that, whatever is refreshed meanwhile.
+
+        For several calls that must agree while another thread refreshes. It has the attributes
+        ``version``, ``attrs`` and ``input_range``. Its weights stay as long as it is held.
+
+        Raises
+        ------
+        ModelNotReadyError
+            If no version has been taken yet.
+        """
         in_force = self._in_force
         if not in_force.version and not self._use_initial:
             raise ModelNotReadyError(
                 f"no version of the model {self.name!r} is in force yet: call refresh() until "
                 f"ready, or wait(timeout); or let a Guard fall back to the physics meanwhile"
             )
-        return self._apply(in_force.model, *args, **named)
+        return in_force
 
     def refresh(self) -> bool:
         """Take a newer version, if there is one that passes.
@@ -316,7 +333,7 @@ class FollowedModel:
             if why is not None:
                 return refuse("gate", why)
         version, published, attrs, input_range = heading
-        return _InForce(model, version, attrs, published, input_range)
+        return _InForce(self._apply, model, version, attrs, published, input_range)
 
     def _is_stale(self, heading: Heading) -> bool:
         """A publisher that was held up while another overtook it; not a store begun anew."""

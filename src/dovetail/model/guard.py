@@ -145,7 +145,7 @@ class Guard:
     @property
     def input_range(self) -> InputRange | None:
         """The range it keeps to: its own, or that of the version in force; the first of several."""
-        return next(iter(self._ranges()), None)
+        return next(iter(self._ranges(self.models)), None)
 
     def statistics(self) -> GuardStatistics:
         """What it has done so far."""
@@ -159,15 +159,19 @@ class Guard:
     ) -> tuple[Any, Verdict]:
         if not all(getattr(model, "ready", True) for model in self.models):
             return self._fallback(inputs, *args, **named), Verdict((NO_MODEL,), 1.0)
+        # One version for the range and for the answer, should another thread refresh.
+        models = [
+            model.pinned() if isinstance(model, FollowedModel) else model for model in self.models
+        ]
         doubts: dict[str, Any] = {}
-        ranges = self._ranges()
+        ranges = self._ranges(models)
         for bounds in ranges:
             if not bounds.holds(inputs):
                 strange = self._grain.strangers(bounds.outside(inputs))
                 doubts[INPUT_RANGE] = doubts.get(INPUT_RANGE, False) | strange
         if INPUT_RANGE in doubts and self._grain.all_of(doubts[INPUT_RANGE]):
             return self._fallback(inputs, *args, **named), Verdict((INPUT_RANGE,), 1.0)
-        answers = [model(inputs, *args, **named) for model in self.models]
+        answers = [model(inputs, *args, **named) for model in models]
         channel = ranges[0].axis if ranges else 1
         outputs, spread = self._joined(answers, channel)
         if spread is not None:
@@ -186,11 +190,11 @@ class Guard:
             reasons, float(arrays_of(outputs).share(mask, tuple(range(mask.ndim))))
         )
 
-    def _ranges(self) -> list[InputRange]:
+    def _ranges(self, models: Sequence[Any]) -> list[InputRange]:
         """The ranges that inputs must lie in."""
         if self._input_range is not None:
             return [self._input_range]
-        published = (getattr(model, "input_range", None) for model in self.models)
+        published = (getattr(model, "input_range", None) for model in models)
         return [bounds for bounds in published if bounds is not None]
 
     def _joined(self, answers: list[Any], channel: int) -> tuple[Any, Any]:
