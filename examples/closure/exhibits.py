@@ -45,7 +45,7 @@ def show(
     print(said, flush=True)
     dv.exhibit(
         "The closures in the loop",
-        text=f"{said} {ABOUT_CLOSURES}",
+        text=f"{said}\n\n{ABOUT_CLOSURES}",
         table=_closures(judgement, dns),
         order=10,
     )
@@ -77,12 +77,13 @@ def show(
 
 ABOUT_CLOSURES = (
     "All forecasts start from the same states of simulations that neither the network nor the "
-    "constants of the classical models have seen. Horizons: time units until the correlation of "
-    "vorticity falls below the level; mean, and the shortest and longest. Spectrum: the typical "
-    "factor by which the energy of a wavenumber is wrong, 1 at best. A priori: correlation with "
-    "the exact subgrid forcing. Deconvolution undoes the filter exactly on all resolved scales, "
-    "which a solver can do only where its filter is known. 'Leith' competes twice, with the "
-    "constant that keeps the flow longest, and with the one that has the best spectrum."
+    "constants of the classical models have seen.\n\n"
+    "Horizons: time units until the correlation of vorticity falls below the level; mean, and the "
+    "shortest and longest. Spectrum: the typical factor by which the energy of a wavenumber is "
+    "wrong, 1 at best. A priori: correlation with the exact subgrid forcing.\n\n"
+    "Deconvolution undoes the filter exactly on all resolved scales, which a solver can do only "
+    "where its filter is known. 'Leith' competes twice, with the constant that keeps the flow "
+    "longest, and with the one that has the best spectrum."
 )
 ABOUT_FIELDS = "Below, the difference from the filtered simulation."
 ABOUT_FORECASTS = (
