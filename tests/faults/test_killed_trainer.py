@@ -94,7 +94,9 @@ def test_trainer(
     trainer.send("stop")
     gradient_steps, missed = trainer.receive()
     trainer.join()
-    assert simulation.receive() >= steps
+    written = simulation.receive()
     simulation.join()
+    assert steps <= written
+    assert missed <= written
     assert gradient_steps > faults.wanted
-    faults.note(f"{gradient_steps} gradient steps, {missed} of {steps} steps went by")
+    faults.note(f"{gradient_steps} gradient steps, {missed} of {written} steps went by")
