@@ -6,8 +6,7 @@ import os
 import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from multiprocessing.util import Finalize
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import torch
 import torch.distributed
@@ -29,6 +28,7 @@ from dovetail.learn.shares import Consumer, shares
 from dovetail.learn.statistics import LearnStatistics
 from dovetail.learn.tensors import stacked, tensors
 from dovetail.transport import ReadStep, StreamReader
+from dovetail.transport.closing import Closing
 
 Source = str | StreamReader
 Streams = Source | Sequence[Source] | Mapping[str, Source]
@@ -40,7 +40,7 @@ def whole_step(step: ReadStep) -> NamedArrays:
     return step
 
 
-class OnlineDataset(IterableDataset):  # type: ignore[misc]
+class OnlineDataset(Closing, IterableDataset):  # type: ignore[misc]
     """Samples of running simulations, drawn from a reservoir.
 
     Threads in the background receive the streams, copy each sample into the reservoir, and let
@@ -263,17 +263,6 @@ class OnlineDataset(IterableDataset):  # type: ignore[misc]
         intake = self._own_intake()
         if intake is not None:
             intake.stop()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def __getstate__(self) -> dict[str, Any]:
         state = dict(self.__dict__)

@@ -78,17 +78,40 @@ def empty_memory(settings: Settings, chance: random.Random) -> Memory:
     return Replay(chance, settings.max_reuse, settings.evict)
 
 
-class Fifo:
+class _Once:
+    """Each sample is drawn once: whatever is held is unseen."""
+
+    def __len__(self) -> int:
+        raise NotImplementedError
+
+    def draw(self) -> Entry:
+        """The next one, which leaves."""
+        raise NotImplementedError
+
+    @property
+    def unseen(self) -> int:
+        return len(self)
+
+    def draw_for_good(self) -> Entry:
+        return self.draw()
+
+    def draw_unseen(self) -> Entry:
+        return self.draw()
+
+    def evict(self) -> bool:
+        return False
+
+    def retire(self, number: int) -> int:
+        return 0
+
+
+class Fifo(_Once):
     """First in, first out, each once."""
 
     def __init__(self) -> None:
         self._queue: deque[Entry] = deque()
 
     def __len__(self) -> int:
-        return len(self._queue)
-
-    @property
-    def unseen(self) -> int:
         return len(self._queue)
 
     def add(self, entry: Entry) -> None:
@@ -99,15 +122,6 @@ class Fifo:
         entry.seen += 1
         return entry
 
-    draw_for_good = draw
-    draw_unseen = draw
-
-    def evict(self) -> bool:
-        return False
-
-    def retire(self, number: int) -> int:
-        return 0
-
     def entries(self) -> list[Entry]:
         return list(self._queue)
 
@@ -115,7 +129,7 @@ class Fifo:
         self._queue = deque(entries)
 
 
-class Firo:
+class Firo(_Once):
     """First in, random out, each once."""
 
     def __init__(self, chance: random.Random) -> None:
@@ -123,10 +137,6 @@ class Firo:
         self._held: list[Entry] = []
 
     def __len__(self) -> int:
-        return len(self._held)
-
-    @property
-    def unseen(self) -> int:
         return len(self._held)
 
     def add(self, entry: Entry) -> None:
@@ -137,15 +147,6 @@ class Firo:
         _remove(self._held, entry)
         entry.seen += 1
         return entry
-
-    draw_for_good = draw
-    draw_unseen = draw
-
-    def evict(self) -> bool:
-        return False
-
-    def retire(self, number: int) -> int:
-        return 0
 
     def entries(self) -> list[Entry]:
         return list(self._held)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from numpy.typing import NDArray
 
 from dovetail.data import Attributes, Dataset, Value
 from dovetail.errors import CapabilityError
+from dovetail.transport.closing import Closing
 from dovetail.transport.contract import (
     Capabilities,
     Reservation,
@@ -21,7 +21,7 @@ from dovetail.transport.contract import (
 )
 
 
-class ScopedStore:
+class ScopedStore(Closing):
     """Any store, seen through a prefix. It is not closed or destroyed with its view."""
 
     def __init__(self, store: Store, prefix: str) -> None:
@@ -109,14 +109,3 @@ class ScopedStore:
         raise CapabilityError(
             f"a scope is a view of {self._store.url}: delete its keys, or destroy the whole store"
         )
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()

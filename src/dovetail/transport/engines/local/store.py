@@ -17,6 +17,7 @@ from dovetail.data.arrays import attributes_to_json
 from dovetail.data.dataset import pieces_of
 from dovetail.data.layout import Entry, Room, decode, make_room, variables_of
 from dovetail.errors import InvalidKeyError, TransportClosedError, UnsupportedDataError
+from dovetail.transport.closing import Closing
 from dovetail.transport.contract import (
     Capabilities,
     Specification,
@@ -68,7 +69,7 @@ class LocalReservation:
             observe.record(observe.PUT, self._key, started, time.time_ns(), self._nbytes, 0)
 
 
-class LocalStore:
+class LocalStore(Closing):
     """A folder of safetensors files, in shared memory or on a disk."""
 
     def __init__(
@@ -250,17 +251,6 @@ class LocalStore:
 
     def destroy(self) -> None:
         self._native.destroy()
-        self.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
         self.close()
 
     def __repr__(self) -> str:

@@ -16,6 +16,7 @@ from dovetail.data.arrays import attributes_to_json
 from dovetail.data.layout import Entry, Room, attributes_of, decode, encode, make_room, variables_of
 from dovetail.errors import CoverageError, KeyNotFoundError, TransportClosedError
 from dovetail.transport.assembly import GlobalArray, global_arrays
+from dovetail.transport.closing import Closing
 from dovetail.transport.contract import Participant, Shape, StreamStatistics
 from dovetail.transport.engines.local.deadlines import seconds
 from dovetail.transport.policies import Policy
@@ -138,7 +139,7 @@ def place(
     metadata[f"dovetail.start.{name}"] = json.dumps(first)
 
 
-class LocalWriter:
+class LocalWriter(Closing):
     """The producing end of a stream."""
 
     def __init__(self, url: str, native: _native.StreamWriter) -> None:
@@ -214,17 +215,6 @@ class LocalWriter:
         native, self._handle = self._handle, None
         if native is not None:
             native.close(failed)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self._leave(failed=kind is not None)
 
     def __repr__(self) -> str:
         state = " (closed)" if self._handle is None else ""
@@ -327,7 +317,7 @@ class LocalReadStep(Mapping[str, NDArray[Any]]):
         return f"<step {self._index} {{{arrays}}} attrs={self.attrs!r}>"
 
 
-class LocalReader:
+class LocalReader(Closing):
     """The consuming end of a stream."""
 
     def __init__(self, url: str, native: _native.StreamReader, participant: Participant) -> None:
@@ -408,17 +398,6 @@ class LocalReader:
         if not self._closed:
             self._closed = True
             self._native.close(failed)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self._leave(failed=kind is not None)
 
     def __repr__(self) -> str:
         state = " (closed)" if self._closed else ""
