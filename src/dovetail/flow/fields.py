@@ -182,4 +182,5 @@ def _sentences(
 
 def unknown_key(key: str, known: Iterable[str]) -> str:
     """What to say of a key that does not exist."""
-    return f"unknown key {key!r}{near_match(key, known)}; there are {', '.join(known)}"
+    hint = near_match(key, known) or f"; there are {', '.join(known)}"
+    return f"unknown key {key!r}{hint}"
