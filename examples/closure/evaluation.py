@@ -33,7 +33,7 @@ class Forecasts:
     """Vorticity in the middle, (starts, n, n)."""
     time_step: float
     seconds_a_step: float
-    """Computing time of one time step of all flows together."""
+    """Processor time of one time step of all flows together."""
 
     def horizons(self, level: float) -> Tensor:
         """How long each forecast correlates at least so well, (starts,)."""
@@ -60,9 +60,9 @@ def forecast(solver: CoarseSolver, truth: Trajectories, closure: Closure | None)
             if 2 * step == truth.steps:
                 halfway = vorticity_hat
             if step < truth.steps:
-                begun = time.perf_counter()
+                begun = time.process_time()
                 vorticity_hat = solver.step(vorticity_hat, truth.forcing_hat[step], closure)
-                seconds += time.perf_counter() - begun
+                seconds += time.process_time() - begun
     return Forecasts(
         correlation=torch.stack(correlations),
         spectrum=torch.stack(spectra).mean(0),

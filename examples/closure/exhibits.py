@@ -80,7 +80,8 @@ ABOUT_CLOSURES = (
     "constants of the classical models have seen.\n\n"
     "Horizons: time units until the correlation of vorticity falls below the level; mean, and the "
     "shortest and longest. Spectrum: the typical factor by which the energy of a wavenumber is "
-    "wrong, 1 at best. A priori: correlation with the exact subgrid forcing.\n\n"
+    "wrong, 1 at best. A priori: correlation with the exact subgrid forcing. CPU: of one core, for "
+    "a coarse time step of one flow.\n\n"
     "Deconvolution undoes the filter exactly on all resolved scales, which a solver can do only "
     "where its filter is known. 'Leith' competes twice, with the constant that keeps the flow "
     "longest, and with the one that has the best spectrum."
@@ -88,7 +89,8 @@ ABOUT_CLOSURES = (
 ABOUT_FIELDS = "Below, the difference from the filtered simulation."
 ABOUT_FORECASTS = (
     "Left: means over all initial states; bands from the worst to the best of them, for the "
-    "learned closure and its best rival. Spectra are means over the last three quarters."
+    "learned closure and its best rival. Spectra are means over the last three quarters; the "
+    "dashed one is of all simulations, for as long as they ran."
 )
 ABOUT_LEARNING = (
     "Left: each published version on held-out samples. Right: forecasts of the large-eddy "
@@ -102,8 +104,8 @@ ABOUT_GUARD = (
     "enstrophy to the flow, or are out of all proportion."
 )
 ABOUT_COST = (
-    "Time inside stream calls, waiting for readers included, as a share of the time spent on "
-    "streaming simulations. The held-out members wait for one another, as their stream joins them."
+    "Shares of the time from a simulation's first window to its last: inside stream calls without "
+    "waiting, and waiting in them, for readers or for the other members of the stream."
 )
 
 Table = tuple[list[str], list[list[Any]]]
@@ -116,7 +118,7 @@ def _closures(judgement: Judgement, dns: dict[str, Any]) -> Table:
         *(f"horizon {level}" for level in LEVELS),
         "spectrum",
         "a priori",
-        "ms a step",
+        "CPU ms a step",
     ]
     rows: list[list[Any]] = []
     for name, forecasts in judgement.forecasts.items():
@@ -174,13 +176,13 @@ def _live(live: dict[str, Any], counts: dict[str, Any]) -> Table:
         ["time steps", steps],
         ["a time step of all flows", f"{1e3 * seconds / steps:.2f} ms"],
         ["versions taken", following["taken"]],
-        ["versions refused", f"{following['refused']} {refused}"],
+        ["versions refused", f"{following['refused']} {refused}".strip()],
         [
             "refreshing, loading and the gate included",
             f"{1e6 * refreshing / steps:.0f} µs a step, {100 * refreshing / seconds:.2f} % of it",
         ],
         ["calls of the guard", guard["calls"]],
-        ["calls in which the eddy viscosity stood in", f"{guard['fallbacks']} {fallbacks}"],
+        ["calls in which the eddy viscosity stood in", f"{guard['fallbacks']} {fallbacks}".strip()],
         ["the same in the final forecasts", later],
         [
             "version judged",

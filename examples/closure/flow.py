@@ -2,7 +2,7 @@
 
     dovetail run examples/closure/flow.py                             # four minutes on two cores
     dovetail run examples/closure/flow.py --set trainer.minutes=20    # longer training
-    dovetail run examples/closure/quick.py                            # a small flow, 20 seconds
+    dovetail run examples/closure/quick.py                            # a small flow, twenty seconds
 
 ``flow.yaml`` says the same.
 """

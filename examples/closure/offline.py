@@ -8,8 +8,8 @@ seeds of the weights and of what is drawn:
 - *online*: windows arrive while it trains, evenly over the budget, into a reservoir that holds
   only some of them;
 - *offline, as much memory*: as many windows as fit into the reservoir, the first of each
-  simulation, on disk before the training begins; drawn uniformly, again and again;
-- *offline, all*: all windows that the online training ever sees, on disk before it begins.
+  simulation, all there before the training begins, in epochs;
+- *offline, all*: all windows that the online training ever sees, likewise.
 
 All are judged as the flow's own closure is: in forecasts of held-out simulations.
 ``docs/explanation/online-and-offline.md`` shows what came of it.

@@ -1,4 +1,4 @@
-"""The example with a smaller flow and ten seconds of training: to see that it runs."""
+"""The example with a smaller flow and eight seconds of training: to see that it runs."""
 
 from __future__ import annotations
 

@@ -50,6 +50,8 @@ def main(
     seed
         Of the weights and of what is drawn.
     """
+    if not minutes > 0.0:
+        raise ValueError(f"minutes={minutes}: train for more than none")
     torch.set_num_threads(1)
     torch.manual_seed(seed)
     training = Training(CASES[case])
@@ -78,6 +80,8 @@ def main(
         print(f"{held_out.count} samples to test on are here", flush=True)
 
         progress = training.progress
+        # At once: the simulations that are held out are over, and do not come again.
+        dv.save_checkpoint(checkpoint, {**kept, "progress": asdict(progress)})
         clock = published = saved = time.monotonic()
         for windows in data:
             training.gradient_step(**windows)

@@ -149,12 +149,15 @@ SIMULATIONS = ("dns_1-0", "dns_2-0", "dns_held_out-0", "dns_held_out-1", "dns_he
 BYTES_A_WINDOW = 4 * (5 * 32**2 + 4 * 12**2 + 32**2)
 
 
-def test_a_trainer_that_is_killed_goes_on_where_it_was_while_the_simulations_run(
+def test_a_trainer_that_is_killed_twice_goes_on_where_it_was_while_the_simulations_run(
     example: Example,
 ) -> None:
     process = example.start("--set", "trainer.checkpoint_every=1.0")
     checkpoint = example.directory / "checkpoints" / "trainer" / "training.safetensors"
     example.wait_until(checkpoint.exists)
+    os.kill(example.pid("trainer"), signal.SIGKILL)  # before it has learned anything
+    second = example.directory / "logs" / "trainer.0.log.1"
+    example.wait_until(lambda: second.exists() and "-> version 1" in second.read_text())
     os.kill(example.pid("trainer"), signal.SIGKILL)
     printed, _ = process.communicate(timeout=DEADLINE)
     record = example.run()
@@ -163,12 +166,13 @@ def test_a_trainer_that_is_killed_goes_on_where_it_was_while_the_simulations_run
         "dns_1": 0,
         "dns_2": 0,
         "dns_held_out": 0,
-        "trainer": 1,
+        "trainer": 2,
         "les": 0,
     }
     with dv.open_store(f"file://{example.directory}/results") as results:
         history = results.get("training").attrs["history"]
-    log = (example.directory / "logs" / "trainer.0.log.1").read_text()
+    assert "going on after 0 gradient steps" in second.read_text()
+    log = (example.directory / "logs" / "trainer.0.log.2").read_text()
     before = int(log.partition("going on after ")[2].split()[0])
     assert 0 < before < history[-1]["gradient_steps"]
     versions = [point["version"] for point in history]
