@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import shutil
@@ -11,6 +10,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from dovetail.flow import files
 from dovetail.flow.inside import this_component
 
 _PICTURES = (".png", ".svg")
@@ -62,9 +62,7 @@ def exhibit(
         "table": None if table is None else _table(*table),
         "order": order,
     }
-    aside = folder / f".{name}.{os.getpid()}.json"
-    aside.write_text(json.dumps(document, indent=1, ensure_ascii=False), encoding="utf-8")
-    return aside.replace(folder / f"{name}.json")
+    return files.replace(folder / f"{name}.json", document)
 
 
 def _slug(title: str) -> str:

@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal, Self
 
+from dovetail.flow import files
 from dovetail.flow.launch import Launch
 
 FILE = "plan.json"
@@ -109,10 +110,7 @@ class Plan:
 
     def write(self) -> None:
         """Write ``plan.json`` into the directory of the run, readable by its owner alone."""
-        text = json.dumps(self.document(), indent=1, ensure_ascii=False)
-        path = Path(self.directory, FILE)
-        path.touch(mode=0o600)  # environments may hold secrets
-        path.write_text(text + "\n", encoding="utf-8")
+        files.write(Path(self.directory, FILE), self.document())
 
     @classmethod
     def read(cls, directory: str | os.PathLike[str]) -> Self:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import importlib
 import inspect
-import json
 import os
 import runpy
 import signal
@@ -22,7 +21,7 @@ from pathlib import Path
 from types import FrameType, TracebackType
 from typing import Any, NoReturn
 
-from dovetail.flow import inside
+from dovetail.flow import files, inside
 from dovetail.flow.launch import RANK_VARIABLES
 from dovetail.flow.plan import RANKS, Plan, PlannedComponent
 from dovetail.flow.processes import die_with_parent
@@ -43,7 +42,7 @@ def main() -> None:
     component = plan.component(name)
     rank = int(given[1]) if given else _mpi_rank()
     attempt = int(os.environ.get(inside.ATTEMPT, "0"))
-    _into_log(Path(directory, component.placed[rank].log), attempt)
+    _into_log(Path(directory, files.of_attempt(component.placed[rank].log, attempt)))
     os.environ[inside.RANK] = str(rank)
     os.environ[inside.SIZE] = str(len(component.placed))
     cores = component.placed[rank].cores
@@ -53,11 +52,11 @@ def main() -> None:
     note = Path(directory, RANKS, f"{name}.{rank}.{attempt}.json")
     started = {"pid": os.getpid(), "started": time.time()}
     if component.mpi:
-        _write(note, started)
+        files.replace(note, started)
     work = _work(component, plan.folder)
     status = _status_of(work)
     if component.mpi:
-        _write(note, started | {"ended": time.time(), "exit": status})
+        files.replace(note, started | {"ended": time.time(), "exit": status})
     _leave(status)
 
 
@@ -70,10 +69,8 @@ def _mpi_rank() -> int:
     )
 
 
-def _into_log(log: Path, attempt: int) -> None:
-    if attempt:
-        log = log.with_name(f"{log.name}.{attempt}")
-    descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+def _into_log(log: Path) -> None:
+    descriptor = files.private(str(log), os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     os.dup2(descriptor, 1)
     os.dup2(descriptor, 2)
     os.close(descriptor)
@@ -84,12 +81,6 @@ def _end(number: int, frame: FrameType | None) -> NoReturn:
     """Unwind: ``with`` blocks end. Once: what they do is not to be interrupted."""
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     raise SystemExit(ASKED_TO_END)
-
-
-def _write(path: Path, document: dict[str, Any]) -> None:
-    aside = path.with_name(f".{path.name}.{os.getpid()}")
-    aside.write_text(json.dumps(document))
-    aside.replace(path)
 
 
 def _work(component: PlannedComponent, folder: str) -> Callable[[], object]:

@@ -11,6 +11,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from dovetail.flow import files
+
 FILE = "run.json"
 LAST_LINES = 20
 """How many of a component's last lines are kept."""
@@ -93,9 +95,7 @@ class RunRecord:
 
 def replace(directory: Path, document: dict[str, Any]) -> None:
     """Replace ``run.json`` as a whole."""
-    aside = directory / f".{FILE}.{os.getpid()}"
-    _write(aside, document)
-    aside.replace(directory / FILE)
+    files.replace(directory / FILE, document)
 
 
 def read(directory: str | os.PathLike[str]) -> dict[str, Any]:
@@ -127,14 +127,4 @@ def tail(log: Path, lines: int = LAST_LINES) -> list[str]:
 
 def write_flow(directory: Path, document: dict[str, Any]) -> None:
     """Write ``flow.json``: the workflow as it was given."""
-    _write(directory / "flow.json", document)
-
-
-def private(path: str, flags: int) -> int:
-    """An opener of files for their owner alone: environments and URLs may hold secrets."""
-    return os.open(path, flags, 0o600)
-
-
-def _write(path: Path, document: dict[str, Any]) -> None:
-    with open(path, "w", encoding="utf-8", opener=private) as file:
-        file.write(json.dumps(document, indent=1, ensure_ascii=False) + "\n")
+    files.write(directory / "flow.json", document)

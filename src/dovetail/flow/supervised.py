@@ -21,7 +21,7 @@ from enum import Enum, auto
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dovetail.flow import inside, processes, record
+from dovetail.flow import files, inside, processes, record
 from dovetail.flow.launch import RANK_VARIABLES, Launch
 from dovetail.flow.plan import RANKS, Plan, PlannedComponent
 from dovetail.flow.record import ComponentRecord, RankRecord
@@ -197,11 +197,9 @@ class Supervised:
 
     def _spawn(self, launch: Launch) -> int:
         attempt = self.record.restarts
-        log = self._directory / launch.log
-        if attempt:
-            log = log.with_name(f"{log.name}.{attempt}")
+        log = self._directory / files.of_attempt(launch.log, attempt)
         parent = os.getpid()
-        with open(log, "ab", opener=record.private) as output:
+        with open(log, "ab", opener=files.private) as output:
             process = subprocess.Popen(
                 launch.argv,
                 stdin=subprocess.DEVNULL,
@@ -273,13 +271,13 @@ class Supervised:
         logs = [self.planned.placed[rank].log] if rank is not None else []
         logs += [launch.log] if launch is not None else []
         logs += [placed.log for placed in self.planned.placed]
-        suffix = f".{self.record.restarts}" if self.record.restarts else ""
+        logs = [files.of_attempt(log, self.record.restarts) for log in logs]
         for log in logs:
-            lines = record.tail(self._directory / f"{log}{suffix}")
+            lines = record.tail(self._directory / log)
             if lines:
-                self.record.log, self.record.last_lines = f"{log}{suffix}", lines
+                self.record.log, self.record.last_lines = log, lines
                 return
-        self.record.log = f"{logs[0]}{suffix}"
+        self.record.log = logs[0]
 
     def _fail(self, reason: str, launch: Launch | None) -> None:
         self.failure = reason
