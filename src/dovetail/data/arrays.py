@@ -66,6 +66,15 @@ def _from_foreign(value: Any) -> NDArray[Any]:
     return array
 
 
+def torch_tensor(array: NDArray[Any]) -> Any:
+    """A torch tensor of the memory of a writable array."""
+    import torch
+
+    if array.dtype == BFLOAT16:
+        return torch.from_numpy(array.view(np.int16)).view(torch.bfloat16)
+    return torch.from_numpy(array)
+
+
 def _from_torch(torch: Any, tensor: Any) -> NDArray[Any]:
     if tensor.layout != torch.strided:
         raise UnsupportedDataError(

@@ -8,8 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dovetail.data.arrays import Attributes, attributes_to_json, host_array
-from dovetail.data.dtypes import BFLOAT16
+from dovetail.data.arrays import Attributes, attributes_to_json, host_array, torch_tensor
 from dovetail.data.layout import (
     Header,
     Piece,
@@ -141,14 +140,9 @@ class Dataset(Mapping[str, NDArray[Any]]):
         it changes neither the stored value nor the arrays of this Dataset. Where the value is
         not mapped it is a copy.
         """
-        import torch
-
         if name is None:
             name = next(iter(self)) if len(self) == 1 else BARE
-        array = self._writable(name)
-        if array.dtype == BFLOAT16:
-            return torch.from_numpy(array.view(np.int16)).view(torch.bfloat16)
-        return torch.from_numpy(array)
+        return torch_tensor(self._writable(name))
 
     def _writable(self, name: str) -> NDArray[Any]:
         variable = (self._variables or {}).get(name)

@@ -11,6 +11,7 @@ from dovetail.flow import cores, launch, wiring
 from dovetail.flow.cores import Blocks
 from dovetail.flow.plan import TRACE, Placed, Plan, PlannedComponent
 from dovetail.flow.schema import Component, Workflow
+from dovetail.transport.url import variable_of
 
 _THREADS = "OMP_NUM_THREADS"
 
@@ -73,8 +74,8 @@ def _planned(
     used = {store: stores[store] for store in component.stores}
     environment = {
         "DOVETAIL_TRACE": f"{directory}/{TRACE}",
-        **{wiring.variable("stream", key): url for key, url in {**reads, **writes}.items()},
-        **{wiring.variable("store", key): url for key, url in used.items()},
+        **{variable_of(key, "stream"): url for key, url in {**reads, **writes}.items()},
+        **{variable_of(key, "store"): url for key, url in used.items()},
     }
     if blocks is not None and _THREADS not in os.environ:
         environment[_THREADS] = str(len(blocks[0]))

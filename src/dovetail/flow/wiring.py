@@ -20,11 +20,6 @@ OWN_LOCATION = ("shm", "file")
 """Schemes whose URL may leave out the location: it is then the run's own."""
 
 
-def variable(purpose: str, name: str) -> str:
-    """The environment variable in which a component finds the URL of a name."""
-    return f"DOVETAIL_{purpose.upper()}_{re.sub('[^A-Za-z0-9]', '_', name).upper()}"
-
-
 def locate(urls: Mapping[str, str], purpose: str, directory: str, label: str) -> dict[str, str]:
     """The URLs of one run.
 

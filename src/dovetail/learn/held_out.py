@@ -10,10 +10,8 @@ from typing import Any
 
 from dovetail import observe
 from dovetail.errors import TransportTimeoutError
+from dovetail.learn import chance, waits
 from dovetail.learn.samples import Arrays, Provenance, Sample, copied
-
-SHORTEST_WAIT_RECORDED = 1e-4
-"""Seconds; see :mod:`dovetail.learn.reservoir`."""
 
 HoldOut = Iterable[str] | Callable[[Provenance], bool]
 """Names of simulations or streams; or what says of a sample whether it is held out."""
@@ -106,9 +104,7 @@ class HeldOutMemory:
             try:
                 self._await(count, timeout)
             finally:
-                now = time.time_ns()
-                if observe.recording and now - since > SHORTEST_WAIT_RECORDED * 1e9:
-                    observe.record(observe.STARVE, "held-out samples", since, now, 0, now - since)
+                waits.ended(observe.STARVE, "held-out samples", since)
             return sorted(self._samples, key=lambda sample: sample.number)
 
     def _await(self, count: int, timeout: float | None) -> None:
@@ -124,10 +120,9 @@ class HeldOutMemory:
 
     def state_dict(self) -> dict[str, Any]:
         with self._changed:
-            version, words, gauss = self._chance.getstate()
             return {
                 "received": self.received,
-                "chance": [version, list(words), gauss],
+                "chance": chance.state_of(self._chance),
                 "number": [sample.number for sample in self._samples],
                 "provenance": [sample.provenance.to_json() for sample in self._samples],
                 "arrays": [dict(sample) for sample in self._samples],
@@ -136,8 +131,7 @@ class HeldOutMemory:
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         with self._changed:
             self.received = state["received"]
-            version, words, gauss = state["chance"]
-            self._chance.setstate((version, tuple(words), gauss))
+            chance.restore(self._chance, state["chance"])
             self._samples = [
                 Sample(copied(arrays), Provenance(**provenance), number, 0)
                 for arrays, provenance, number in zip(

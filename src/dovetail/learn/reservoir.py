@@ -23,6 +23,7 @@ from typing import Any
 
 from dovetail import observe
 from dovetail.errors import NonFiniteSampleError, TransportClosedError, TransportTimeoutError
+from dovetail.learn import chance, waits
 from dovetail.learn.entries import Entry, columns_of, entries_in
 from dovetail.learn.policies import empty_memory
 from dovetail.learn.samples import (
@@ -36,9 +37,6 @@ from dovetail.learn.samples import (
 )
 from dovetail.learn.settings import Eviction, NonFinite, PolicyName, Settings, check_choice
 from dovetail.learn.statistics import ReservoirStatistics
-
-SHORTEST_WAIT_RECORDED = 1e-4
-"""Seconds; briefer waits are counted, but are no events of a trace."""
 
 _UNKNOWN = Provenance()
 _log = logging.getLogger("dovetail.learn")
@@ -282,11 +280,10 @@ class Reservoir:
         The arrays are those that are held, not copies: they never change.
         """
         with self.changed:
-            version, words, gauss = self._chance.getstate()
             return {
                 "settings": asdict(self.settings),
                 "closed": self._closed and self._error is None,
-                "chance": [version, list(words), gauss],
+                "chance": chance.state_of(self._chance),
                 "counts": {
                     "received": self._received,
                     "refused": self._refused,
@@ -307,8 +304,7 @@ class Reservoir:
         """
         self.settings.check_same(state["settings"])
         with self.changed:
-            version, words, gauss = state["chance"]
-            self._chance.setstate((version, tuple(words), gauss))
+            chance.restore(self._chance, state["chance"])
             self._names = tuple(state["names"]) or None
             self._memory.restore(entries_in(state))
             counts = state["counts"]
@@ -339,11 +335,9 @@ class Reservoir:
         return self._stalled(provenance, waited_from) if waited_from else 0.0
 
     def _stalled(self, provenance: Provenance, since: int) -> float:
-        now = time.time_ns()
-        self._seconds_stalled += (now - since) * 1e-9
-        if observe.recording and now - since > SHORTEST_WAIT_RECORDED * 1e9:
-            observe.record(observe.STALL, provenance.simulation, since, now, 0, now - since)
-        return (now - since) * 1e-9
+        seconds = waits.ended(observe.STALL, provenance.simulation, since)
+        self._seconds_stalled += seconds
+        return seconds
 
     def _wait_for_sample(self, deadline: float | None, in_hand: int) -> bool:
         """Whether there is one to be drawn; false at the end, or where a draw has to end."""
@@ -378,13 +372,11 @@ class Reservoir:
 
     def starved(self, since: int) -> None:
         """Note that a draw waited for samples from `since` (nanoseconds since the epoch) to now."""
-        now = time.time_ns()
+        seconds = waits.ended(observe.STARVE, "reservoir", since)
         if self.first_drawn is not None:
-            self._seconds_starved += (now - since) * 1e-9
+            self._seconds_starved += seconds
         else:
-            self._seconds_warming_up += (now - since) * 1e-9
-        if observe.recording and now - since > SHORTEST_WAIT_RECORDED * 1e9:
-            observe.record(observe.STARVE, "reservoir", since, now, 0, now - since)
+            self._seconds_warming_up += seconds
 
     def _draw(self) -> Entry:
         if self._error is not None:

@@ -9,13 +9,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from dovetail.data.dtypes import BFLOAT16
+from dovetail.data.arrays import torch_tensor
 from dovetail.learn.samples import Sample
 
 
 def tensors(sample: Sample) -> dict[str, torch.Tensor]:
     """One sample: names to tensors, each a copy."""
-    return {name: _tensor(array.copy()) for name, array in sample.items()}
+    return {name: torch_tensor(array.copy()) for name, array in sample.items()}
 
 
 def stacked(samples: Sequence[Sample]) -> dict[str, torch.Tensor]:
@@ -28,7 +28,7 @@ def stacked(samples: Sequence[Sample]) -> dict[str, torch.Tensor]:
     """
     if not samples:
         return {}
-    return {name: _tensor(_stack(name, samples)) for name in samples[0]}
+    return {name: torch_tensor(_stack(name, samples)) for name in samples[0]}
 
 
 def _stack(name: str, samples: Sequence[Sample]) -> NDArray[Any]:
@@ -40,9 +40,3 @@ def _stack(name: str, samples: Sequence[Sample]) -> NDArray[Any]:
             f"them alike with prepare=, or take samples one by one and collate them yourself"
         )
     return np.stack(arrays)
-
-
-def _tensor(array: NDArray[Any]) -> torch.Tensor:
-    if array.dtype == BFLOAT16:
-        return torch.from_numpy(array.view(np.int16)).view(torch.bfloat16)
-    return torch.from_numpy(array)

@@ -27,8 +27,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from dovetail.data.arrays import host_array
-from dovetail.data.dtypes import BFLOAT16
+from dovetail.data.arrays import host_array, torch_tensor
 from dovetail.errors import CorruptDataError, UnsupportedDataError
 
 KIND, CONTENT = "$", "is"
@@ -109,7 +108,7 @@ def unflatten(tree: Any, leaf: Callable[[str], NDArray[Any]]) -> Any:
         if kind == "rows" and array.ndim:
             return [array[place, ...] for place in range(len(array))]
         if kind != "rows":
-            return array if kind == "array" else _tensor(array)
+            return array if kind == "array" else torch_tensor(array)
     if kind == "tuple" and isinstance(content, list):
         return tuple(unflatten(item, leaf) for item in content)
     if kind == "pairs" and isinstance(content, list):
@@ -153,11 +152,3 @@ def _leaf(path: str, leaf: Leaf, leaves: Leaves) -> str:
         name += "'"
     leaves[name] = leaf
     return name
-
-
-def _tensor(array: NDArray[Any]) -> Any:
-    import torch
-
-    if array.dtype == BFLOAT16:
-        return torch.from_numpy(array.view(np.int16)).view(torch.bfloat16)
-    return torch.from_numpy(array)

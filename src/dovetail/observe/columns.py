@@ -42,6 +42,12 @@ class Columns(NamedTuple):
     """Indices into `names`."""
     names: list[str]
 
+    @property
+    def on_main_thread(self) -> NDArray[np.bool_]:
+        """Which of them the main thread recorded."""
+        main: NDArray[np.bool_] = self.thread == self.pid & 0xFFFFFFFF
+        return main
+
 
 def columns_of(path: str | os.PathLike[str]) -> Columns | None:
     """The events in one ``.trace`` file; ``None`` if there are none.

@@ -150,7 +150,7 @@ class Activity:
         )
         sums.nbytes += int(nbytes.sum())
         sums.bytes_moved += self._clock.spread(start, duration, nbytes)
-        main = calls & (events.thread == events.pid & 0xFFFFFFFF)
+        main = calls & events.on_main_thread
         start, duration, wait = (
             column[main] for column in (events.start_ns, events.duration_ns, events.wait_ns)
         )

@@ -124,5 +124,6 @@ class Learning:
 def _learns_beside_its_reading(events: Columns) -> bool:
     """Whether a process that publishes a model receives data in the background."""
     reading = events.kind == observe.READ_STEP
-    beside = events.thread != events.pid & 0xFFFFFFFF
-    return bool((reading & beside).any() and (events.kind == observe.PUBLISH_MODEL).any())
+    return bool(
+        (reading & ~events.on_main_thread).any() and (events.kind == observe.PUBLISH_MODEL).any()
+    )

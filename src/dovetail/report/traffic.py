@@ -130,7 +130,7 @@ class Traffic:
         calls.calling += float(duration.sum()) * 1e-9
         calls.waiting += float(events.wait_ns[chosen].sum()) * 1e-9
         calls.longest = max(calls.longest, float(events.wait_ns[chosen].max()) * 1e-9)
-        main = events.thread[chosen] == events.pid & 0xFFFFFFFF
+        main = events.on_main_thread[chosen]
         calls.background = calls.background and not bool(main.any())
 
     def _add_values(self, owner: Owner, events: Columns) -> None:

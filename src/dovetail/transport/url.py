@@ -89,8 +89,13 @@ def parse(text: str, purpose: str) -> URL:
     return URL(scheme.lower(), location, options)
 
 
+def variable_of(name: str, purpose: str) -> str:
+    """The environment variable in which the URL behind a bare name is looked up."""
+    return f"DOVETAIL_{purpose.upper()}_{re.sub('[^A-Za-z0-9]', '_', name).upper()}"
+
+
 def _named(name: str, purpose: str) -> URL:
-    variable = f"DOVETAIL_{purpose.upper()}_{re.sub(r'[^A-Za-z0-9]', '_', name).upper()}"
+    variable = variable_of(name, purpose)
     text = os.environ.get(variable)
     if text is None:
         raise InvalidURLError(
