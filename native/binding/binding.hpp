@@ -4,6 +4,7 @@
 #include <nanobind/nanobind.h>
 
 #include "bell.hpp"
+#include "error.hpp"
 #include "gil.hpp"
 #include "memory.hpp"
 #include "safetensors.hpp"
@@ -11,6 +12,7 @@
 namespace nb = nanobind;
 
 void bind_errors(nb::module_& module);
+void bind_format(nb::module_& module);
 void bind_memory(nb::module_& module);
 void bind_store(nb::module_& module);
 void bind_stream(nb::module_& module);

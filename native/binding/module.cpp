@@ -8,6 +8,7 @@ NB_MODULE(_native, module) {
   nb::set_leak_warnings(false);
   module.attr("__version__") = dovetail::version_string;
   bind_errors(module);
+  bind_format(module);
   bind_memory(module);
   bind_store(module);
   bind_stream(module);

@@ -125,12 +125,16 @@ void bind_store(nb::module_& module) {
                 [&] { return self.wait_items(list, count, start, timeout, check_signals); });
           },
           "list"_a, "count"_a, "start"_a, "timeout"_a)
+      .def("remove_list", &Store::remove_list, "list"_a, nb::call_guard<WithoutGil>())
       .def_prop_ro("zero_copy", &Store::in_place)
       .def_prop_ro("woken", [](const Store& self) { return !self.options().poll; })
       .def("statistics", &statistics)
       .def("flush", &Store::flush, nb::call_guard<WithoutGil>())
       .def("destroy", &Store::destroy, nb::call_guard<WithoutGil>());
 
+  module.def("fills_in_place", &dovetail::fills_in_place, "path"_a,
+             "Whether values and rings are filled and read where they lie on the file system of a "
+             "path that need not be there yet.");
   module.def("dead_blocks", &dovetail::dead_blocks, "path"_a, "remove"_a,
              nb::call_guard<WithoutGil>());
 }

@@ -108,6 +108,7 @@ class Store : private Spares {
   std::vector<std::string> wait_items(const std::string& list, std::uint64_t count,
                                       std::uint64_t start, double timeout,
                                       const Interrupt& interrupt);
+  void remove_list(const std::string& list);
 
   void flush();
   void destroy();
@@ -170,6 +171,8 @@ class Store : private Spares {
   StoreCounters counters_;
 };
 
+// Whether what lies at a path, which need not be there yet, can be filled and read in place.
+bool fills_in_place(const std::string& path);
 // Bytes of blocks in a store's folder whose owners died; removed if so asked.
 std::uint64_t dead_blocks(const std::string& path, bool remove);
 

@@ -29,6 +29,7 @@ bool has_item(int home, const std::string& folder, std::uint64_t position) {
 
 // The first free position at or after `hint`: by doubling steps, then by halving them.
 std::uint64_t end_of_list(int home, const std::string& folder, std::uint64_t hint) {
+  if (hint > 0 && !has_item(home, folder, hint - 1)) hint = 0;  // the list was removed meanwhile
   if (!has_item(home, folder, hint)) return hint;
   std::uint64_t taken = hint, step = 1;
   while (has_item(home, folder, taken + step)) {
@@ -88,11 +89,17 @@ std::uint64_t Store::append(const std::string& list, const std::string& key) {
     position = list_ends_->positions[list];
   }
   position = end_of_list(home_.get(), folder, position);
-  while (symlinkat(target.c_str(), home_.get(), (folder + item_name(position)).c_str()) != 0) {
-    if (errno == EEXIST) {
+  for (;;) {
+    const auto name = folder + item_name(position);
+    if (symlinkat(target.c_str(), home_.get(), name.c_str()) == 0) {
+      if (position == 0 || has_item(home_.get(), folder, position - 1)) break;
+      unlinkat(home_.get(), name.c_str(), 0);  // the list was removed, and begun anew
+      position = 0;
+    } else if (errno == EEXIST) {
       ++position;
     } else if (errno == ENOENT) {
       make_directory_at(home_.get(), folder.substr(0, folder.size() - 1));
+      position = 0;
     } else if (errno == ENOSPC || errno == EDQUOT) {
       throw Error(Status::full, explain_full(0), ENOSPC);
     } else {
@@ -125,6 +132,21 @@ std::vector<std::string> Store::items(const std::string& list, std::uint64_t sta
     }
     items.push_back(std::move(*key));
   }
+}
+
+void Store::remove_list(const std::string& list) {
+  auto& blocks = pool();
+  auto folder = list_folder(list);
+  folder.pop_back();
+  // No list has this name: the sign that escapes is followed by two digits.
+  const auto removed = "lists/%removed-" + blocks.new_name();
+  if (renameat(home_.get(), folder.c_str(), home_.get(), removed.c_str()) != 0 && errno != ENOENT) {
+    throw_system_error("cannot remove the list", "'" + list + "'", errno);
+  }
+  for (const auto& name : list_directory(home_.get(), "lists")) {
+    if (name.rfind("%removed-", 0) == 0) remove_tree_at(home_.get(), "lists/" + name);
+  }
+  ring("list " + list);
 }
 
 std::vector<std::string> Store::wait_items(const std::string& list, std::uint64_t count,

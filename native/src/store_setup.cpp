@@ -224,6 +224,18 @@ void Store::destroy() {
   if (options_.own_folder) rmdir(options_.path.c_str());
 }
 
+bool fills_in_place(const std::string& path) {
+  for (auto at = path; !at.empty(); at.resize(at.find_last_of('/'))) {
+    const Fd folder(open(at.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
+    if (folder) {
+      const auto kind = file_system_of(folder.get());
+      return kind == FileSystem::memory || kind == FileSystem::local;
+    }
+    if (at.find('/') == std::string::npos) break;
+  }
+  return false;
+}
+
 std::uint64_t dead_blocks(const std::string& path, bool remove) {
   const Fd folder = open_directory(path);
   const Fd blocks(openat(folder.get(), ".dovetail/blocks", O_RDONLY | O_DIRECTORY | O_CLOEXEC));

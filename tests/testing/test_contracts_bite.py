@@ -13,7 +13,7 @@ SUITE = """
 import pytest
 import dovetail as dv
 from dovetail.transport.engines.local import store as local_store
-from dovetail.transport.engines.local import stream as local_stream
+from dovetail.transport import ends
 from dovetail.testing import StoreContract, StreamContract
 
 {sabotage}
@@ -74,20 +74,20 @@ def put(self, key, value, attrs=None, put=local_store.LocalStore.put):
 local_store.LocalStore.put = put
 """,
     "a crash looks like an end": """
-def next_step(self, timeout=None, next_step=local_stream.LocalReader.next_step):
+def next_step(self, timeout=None, next_step=ends.Reader.next_step):
     try:
         return next_step(self, timeout)
     except dv.PeerLostError:
         return None
-local_stream.LocalReader.next_step = next_step
+ends.Reader.next_step = next_step
 """,
     "a timeout looks like an end": """
-def next_step(self, timeout=None, next_step=local_stream.LocalReader.next_step):
+def next_step(self, timeout=None, next_step=ends.Reader.next_step):
     try:
         return next_step(self, timeout)
     except dv.TransportTimeoutError:
         return None
-local_stream.LocalReader.next_step = next_step
+ends.Reader.next_step = next_step
 """,
 }
 
@@ -112,7 +112,7 @@ def outcome(folder: Path, sabotage: str, *arguments: str) -> subprocess.Complete
 
 @pytest.mark.parametrize("sabotage", SABOTAGE.values(), ids=SABOTAGE.keys())
 def test_a_broken_promise_is_found(tmp_path: Path, sabotage: str) -> None:
-    select = "TestStream" if "local_stream." in sabotage else "TestStore"
+    select = "TestStream" if "ends." in sabotage else "TestStore"
     done = outcome(tmp_path, sabotage, "-x", "-k", f"{select} and not torch")
     assert done.returncode == pytest.ExitCode.TESTS_FAILED, done.stdout[-3000:]
     assert "1 failed" in done.stdout, done.stdout[-3000:]

@@ -217,6 +217,31 @@ class StoreChanges(StoreFixtures):
         with pytest.raises(dv.TransportTimeoutError):
             store.wait_items("done", 2, timeout=0.02)
 
+    def test_a_removed_list_begins_anew(self, store: Store, second: Store) -> None:
+        store.remove_list("list")
+        for handle in (store, second, store):
+            assert [handle.append("list", key) for key in ("a", "b", "c")] == [0, 1, 2]
+            handle.append("other", "kept")
+            second.remove_list("list")
+            assert store.items("list") == second.items("list") == []
+        assert store.items("other") == ["kept"] * 3
+
+    def test_a_list_that_is_removed_while_others_append_has_no_hole(
+        self, store: Store, second: Store, thread: ThreadPoolExecutor
+    ) -> None:
+        def append_many(handle: Store) -> None:
+            for number in range(100):
+                handle.append("list", str(number))
+
+        appending = [thread.submit(append_many, handle) for handle in (store, second)]
+        while not all(future.done() for future in appending):
+            store.remove_list("list")
+        for future in appending:
+            future.result()
+        before = len(store.items("list"))
+        assert store.append("list", "last") == before
+        assert store.items("list")[before:] == ["last"]
+
     def test_threads_that_append_lose_nothing(
         self, store: Store, thread: ThreadPoolExecutor
     ) -> None:

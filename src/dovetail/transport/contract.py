@@ -240,6 +240,13 @@ class Store(Protocol):
         """Block until the list holds `count` items from `start` on; return those it has."""
         ...
 
+    def remove_list(self, list_name: str) -> None:
+        """Forget a list with all its items; harmless if there is none.
+
+        What is appended later begins a new list, at position 0.
+        """
+        ...
+
     def scope(self, prefix: str) -> Store:
         """A view of this store in which every key and list name begins with `prefix`.
 

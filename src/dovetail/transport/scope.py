@@ -92,6 +92,9 @@ class ScopedStore(Closing):
     ) -> list[str]:
         return self._store.wait_items(self._prefix + list_name, count, timeout, start)
 
+    def remove_list(self, list_name: str) -> None:
+        self._store.remove_list(self._prefix + list_name)
+
     def scope(self, prefix: str) -> Store:
         return ScopedStore(self._store, self._prefix + prefix)
 

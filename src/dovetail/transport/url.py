@@ -49,6 +49,16 @@ class URL:
         except ValueError as error:
             raise InvalidURLError(f"{name}={error}") from None
 
+    def seconds_option(self, name: str, default: float) -> float:
+        """An option that is a time, such as ``5s`` or ``500ms``; seconds if it has no unit."""
+        text = self.options.get(name)
+        if text is None:
+            return default
+        match = re.fullmatch(r"(\d+(?:\.\d+)?)(ms|s|min|h|)", text)
+        if match is None or float(match[1]) == 0:
+            raise InvalidURLError(f"{name}={text!r} is no time such as 5s, 500ms or 2min")
+        return float(match[1]) * {"ms": 1e-3, "s": 1, "": 1, "min": 60, "h": 3600}[match[2]]
+
     def choice_option(self, name: str, *choices: str) -> str:
         """An option that takes one of `choices`; the first is the default."""
         text = self.options.get(name, choices[0])

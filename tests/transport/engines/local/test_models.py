@@ -30,11 +30,21 @@ def test_a_store_that_polls_behaves_as_a_dict(tmp_path: Path) -> None:
     check_store_against_a_dict(f"file://{tmp_path}/store?wait=poll", examples=20)
 
 
-@pytest.mark.parametrize(
+every_policy = pytest.mark.parametrize(
     "policy",
     [dv.lockstep(), dv.buffered(1), dv.buffered(3), dv.latest(), dv.work_queue(1),
      dv.work_queue(3)],
     ids=str,
 )  # fmt: skip
+
+
+@every_policy
 def test_a_stream_behaves_as_its_policy_says(shm_url: str, policy: dv.Policy) -> None:
     check_stream_against_lists(shm_url, policy)
+
+
+@every_policy
+def test_a_stream_over_a_store_behaves_as_its_policy_says(
+    tmp_path: Path, policy: dv.Policy
+) -> None:
+    check_stream_against_lists(f"file://{tmp_path}/fields?over=store", policy, examples=20)

@@ -3,31 +3,28 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Iterator
 
-from dovetail import _native, errors
+from dovetail import _native
 from dovetail.errors import (
-    CapabilityError,
     EngineUnavailableError,
     KeyNotFoundError,
 )
+from dovetail.transport import ends, ledger
 from dovetail.transport.contract import (
     Capabilities,
     EngineStatus,
-    GroupDescription,
     Leftover,
     Participant,
     ReadStep,
     StreamDescription,
 )
-from dovetail.transport.engines.local import leftovers, places, stream
-from dovetail.transport.engines.local.deadlines import seconds
+from dovetail.transport.engines.local import leftovers, places, rings
 from dovetail.transport.engines.local.store import LocalStore
 from dovetail.transport.policies import Policy, PolicyKind
 from dovetail.transport.url import URL
 
-_STREAM_OPTIONS = ("capacity",)
+_STREAM_OPTIONS = {"shm": ("capacity",), "file": ("capacity", "lost_after", "over", "wait")}
 _STORE_OPTIONS = ("capacity", "create", "recycle", "wait")
 _POLICIES: frozenset[PolicyKind] = frozenset({"lockstep", "buffered", "latest", "work_queue"})
 
@@ -66,107 +63,61 @@ class LocalEngine:
         capabilities = _capabilities(url.scheme, native.zero_copy, native.woken)
         return LocalStore(str(url), native, folder, capabilities)
 
-    def open_writer(self, url: URL, policy: Policy, participant: Participant) -> stream.LocalWriter:
-        url.only(*_STREAM_OPTIONS)
-        folder = os.fspath(places.folder_of(url, "stream"))
-        capacity = url.bytes_option("capacity") or 0
-        comm, rank, size = participant.comm, participant.rank, participant.size
-        _require_one_node(url, comm)
+    def open_writer(self, url: URL, policy: Policy, participant: Participant) -> ends.Writer:
+        if _over_store(url):
+            return ledger.open_writer(url, lambda: _medium(url), policy, participant)
+        return rings.open_writer(url, policy, participant)
 
-        def open_native(_: int = -1) -> Any:
-            return _native.StreamWriter(
-                folder,
-                str(url),
-                policy.kind,
-                policy.window,
-                capacity,
-                rank,
-                size,
-                seconds(participant.timeout),
-            )
-
-        native = _first_on_rank_0(comm, rank, url, open_native, lambda native: native.epoch)
-        return stream.LocalWriter(str(url), native)
-
-    def open_reader(self, url: URL, participant: Participant) -> stream.LocalReader:
-        url.only(*_STREAM_OPTIONS)
-        folder = os.fspath(places.folder_of(url, "stream"))
-        comm, rank = participant.comm, participant.rank
-        _require_one_node(url, comm)
-
-        def open_native(group_entry: int = -1) -> Any:
-            return _native.StreamReader(
-                folder,
-                str(url),
-                rank,
-                participant.size,
-                participant.group or "",
-                group_entry,
-                seconds(participant.timeout),
-            )
-
-        native = _first_on_rank_0(comm, rank, url, open_native, lambda native: native.group_entry)
-        return stream.LocalReader(str(url), native, participant)
+    def open_reader(self, url: URL, participant: Participant) -> ends.Reader:
+        if _over_store(url):
+            return ledger.open_reader(url, lambda: _medium(url), participant)
+        return rings.open_reader(url, participant)
 
     def describe_stream(self, url: URL) -> StreamDescription:
-        url.only(*_STREAM_OPTIONS)
-        found = _native.describe_stream(os.fspath(places.folder_of(url, "stream")), str(url))
-        kind, window = found.pop("policy")
-        groups = tuple(GroupDescription(*group) for group in found.pop("groups"))
-        return StreamDescription(url=str(url), policy=Policy(kind, window), groups=groups, **found)
+        if _over_store(url):
+            return ledger.describe_stream(url, lambda: _medium(url, create=False))
+        return rings.describe_stream(url)
 
     def tail_stream(self, url: URL, timeout: float | None) -> Iterator[ReadStep]:
-        url.only(*_STREAM_OPTIONS)
-        return stream.tail(os.fspath(places.folder_of(url, "stream")), str(url), timeout)
+        if _over_store(url):
+            return ledger.tail_stream(url, lambda: _medium(url), timeout)
+        return rings.tail_stream(url, timeout)
 
     def destroy_stream(self, url: URL) -> None:
-        url.only(*_STREAM_OPTIONS)
-        _native.destroy_stream(os.fspath(places.folder_of(url, "stream")), str(url))
+        if _over_store(url):
+            ledger.destroy_stream(url, lambda: _medium(url, create=False))
+        else:
+            rings.destroy_stream(url)
 
     def leftovers(self, remove: bool) -> list[Leftover]:
         return leftovers.find(places.shared_root(), remove)
 
 
-def _require_one_node(url: URL, comm: Any) -> None:
-    if comm is None or comm.Get_size() == 1:
-        return
-    from mpi4py import MPI
+def _over_store(url: URL) -> bool:
+    """Whether a stream is kept in a store, not in a ring of shared memory."""
+    url.only(*_STREAM_OPTIONS[url.scheme])
+    if url.scheme == "shm":
+        return False
+    over = url.choice_option("over", "ring", "store")
+    polled = url.choice_option("wait", "wake", "poll") == "poll"
+    if over == "store" or polled:
+        return True
+    return not _native.fills_in_place(os.fspath(places.folder_of(url, "stream")))
 
-    node = comm.Split_type(MPI.COMM_TYPE_SHARED)
-    ranks_here = node.Get_size()
-    node.Free()
-    if ranks_here != comm.Get_size():
-        raise CapabilityError(
-            f"{url} lies in the memory of one node, but the communicator spans several "
-            f"({ranks_here} of {comm.Get_size()} ranks are on this one): open a stream a node, "
-            f"or use an engine that reaches across nodes"
+
+def _medium(url: URL, create: bool = True) -> ledger.StoreMedium:
+    """The store of a stream's ledger."""
+    folder = places.folder_of(url, "ledger")
+    if not create and not folder.is_dir():
+        raise KeyNotFoundError(
+            f"there is no stream {url}: no writer has opened it, or it ended and was read"
         )
-
-
-def _first_on_rank_0(
-    comm: Any, rank: int, url: URL, open_native: Callable[..., Any], tell: Callable[[Any], int]
-) -> Any:
-    """Open on rank 0, tell the other ranks how it went, and then open there.
-
-    Without a communicator each rank finds the others through the stream. An error of rank 0
-    is raised on all.
-    """
-    if comm is None or comm.Get_size() == 1:
-        return open_native()
-    if rank == 0:
-        try:
-            native = open_native()
-        except BaseException as error:
-            comm.bcast((type(error).__name__, str(error)), root=0)
-            raise
-        comm.bcast(tell(native), root=0)
-        return native
-    answer = comm.bcast(None, root=0)
-    if isinstance(answer, tuple):
-        name, text = answer
-        kind = getattr(errors, name, errors.PeerLostError)
-        raise kind(f"rank 0 could not open {url}: {text}")
-    return open_native(answer)
+    poll = url.options.get("wait") == "poll"
+    lost_after = url.seconds_option("lost_after", ledger.LOST_AFTER)
+    native = _native.Store(os.fspath(folder), str(url), 0, True, poll, True)
+    capabilities = _capabilities(url.scheme, native.zero_copy, native.woken)
+    store = LocalStore(str(url), native, folder, capabilities)
+    return ledger.StoreMedium(store, str(url), ledger.Heartbeats(store, lost_after))
 
 
 def _capabilities(scheme: str, zero_copy: bool, woken: bool) -> Capabilities:

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, NoReturn, Self
 
-import numpy as np
 from numpy.typing import NDArray
 
 from dovetail import _native, observe
 from dovetail.data import Attributes, Dataset, Value
 from dovetail.data.arrays import attributes_to_json
 from dovetail.data.dataset import pieces_of
-from dovetail.data.layout import Entry, Room, decode, make_room, variables_of
-from dovetail.errors import InvalidKeyError, TransportClosedError, UnsupportedDataError
+from dovetail.data.layout import Entry, Header, Piece, Room, decode, make_room, variables_of
+from dovetail.errors import InvalidKeyError, TransportClosedError
 from dovetail.transport.closing import Closing
 from dovetail.transport.contract import (
     Capabilities,
@@ -25,8 +24,9 @@ from dovetail.transport.contract import (
     StoreStatistics,
     ValueStat,
 )
-from dovetail.transport.engines.local.deadlines import seconds
+from dovetail.transport.deadlines import seconds
 from dovetail.transport.scope import ScopedStore
+from dovetail.transport.values import array_of, check_key
 
 
 class LocalReservation:
@@ -150,15 +150,7 @@ class LocalStore(Closing):
         return dataset
 
     def get_array(self, key: str, out: NDArray[Any] | None = None) -> NDArray[Any]:
-        array = self.get(key).array
-        if out is None:
-            return array
-        if out.shape != array.shape:
-            raise UnsupportedDataError(
-                f"the value of {key!r} has shape {array.shape}; out has {out.shape}"
-            )
-        np.copyto(out, array, casting="equiv")
-        return out
+        return array_of(self.get(key), key, out)
 
     def wait(self, key: str, timeout: float | None, newer_than: str | None = None) -> Dataset:
         started = time.time_ns() if observe.recording else 0
@@ -174,6 +166,14 @@ class LocalStore(Closing):
                 ended = time.time_ns()
                 observe.record(observe.WAIT, _text(key), started, ended, nbytes, ended - started)
         return dataset
+
+    def put_block(self, key: str, pieces: Sequence[Piece], metadata: dict[str, str]) -> str:
+        """Publish a value from what it is made of, as `put` does; its version token."""
+        return self._native.put(key, pieces, metadata)
+
+    def get_block(self, key: str) -> tuple[Any, Header, str]:
+        """A value's bytes, its header and its version token."""
+        return self._native.get(key)
 
     def exists(self, key: str) -> bool:
         try:
@@ -237,6 +237,12 @@ class LocalStore(Closing):
                 ended = time.time_ns()
                 observe.record(observe.WAIT, _text(list_name), started, ended, 0, ended - started)
 
+    def remove_list(self, list_name: str) -> None:
+        try:
+            self._native.remove_list(list_name)
+        except TypeError as error:
+            _explain(error, list_name)
+
     def scope(self, prefix: str) -> Store:
         return ScopedStore(self, prefix)
 
@@ -265,13 +271,8 @@ def _text(key: Any) -> str:
 
 def _explain(error: TypeError, *keys: Any) -> NoReturn:
     """The native core takes UTF-8 text only: say so where a key was something else."""
-    for key in keys:
-        if not isinstance(key, str):
-            raise InvalidKeyError(f"a key is text, not {key!r}") from None
-        try:
-            key.encode()
-        except UnicodeEncodeError as reason:
-            raise InvalidKeyError(
-                f"the key {key!r} cannot be written as UTF-8: {reason.reason}"
-            ) from None
+    try:
+        check_key(*keys)
+    except InvalidKeyError as reason:
+        raise reason from None
     raise error

@@ -1,4 +1,7 @@
-"""The Stream of the local engine: the Python face of the native ring."""
+"""Both ends of a stream, as their users see them, over a core that moves the blocks.
+
+The native ring is such a core, and so is the ledger of a stream over a store.
+"""
 
 from __future__ import annotations
 
@@ -6,26 +9,90 @@ import json
 import time
 from collections.abc import ItemsView, Iterator, KeysView, Mapping
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Protocol, Self
 
 from numpy.typing import DTypeLike, NDArray
 
-from dovetail import _native, observe
+from dovetail import observe
 from dovetail.data import Attributes, Dataset, Variable
 from dovetail.data.arrays import attributes_to_json
-from dovetail.data.layout import Entry, Room, attributes_of, decode, encode, make_room, variables_of
+from dovetail.data.layout import (
+    Entry,
+    Header,
+    Room,
+    attributes_of,
+    decode,
+    encode,
+    make_room,
+    variables_of,
+)
 from dovetail.errors import CoverageError, KeyNotFoundError, TransportClosedError
 from dovetail.transport.assembly import GlobalArray, global_arrays
 from dovetail.transport.closing import Closing
 from dovetail.transport.contract import Participant, Shape, StreamStatistics
-from dovetail.transport.engines.local.deadlines import seconds
-from dovetail.transport.policies import Policy
+from dovetail.transport.deadlines import seconds
+from dovetail.transport.policies import Policy, PolicyKind
+
+TakenStep = tuple[int, float, list[tuple[Any, Header]]]
+"""Index, time, and the bytes and header of each writer rank's block, in rank order."""
+Counters = tuple[int, int, float, int, int]
+"""Steps, bytes, seconds waited, steps dropped, steps redelivered."""
 
 
-class LocalWriteStep:
+class WriterCore(Protocol):
+    """What moves the blocks of one writer rank."""
+
+    @property
+    def epoch(self) -> int: ...
+    @property
+    def policy(self) -> tuple[PolicyKind, int]: ...
+    @property
+    def stopped(self) -> bool: ...
+    def begin(self) -> int:
+        """Wait until the policy lets a step begin; its index."""
+        ...
+
+    def put(self, name: str, code: str, shape: tuple[int, ...], data: Any) -> None:
+        """Copy an array into the step."""
+        ...
+
+    def empty(self, name: str, code: str, shape: tuple[int, ...]) -> tuple[Any, int, int]:
+        """Room in the step: its memory, the offset in it, and its bytes."""
+        ...
+
+    def end(self, metadata: dict[str, str], written_to: bool) -> None:
+        """Publish the step; `written_to` says that others can still write to its room."""
+        ...
+
+    def abandon(self) -> None:
+        """Give the step up."""
+        ...
+
+    def close(self, failed: bool) -> None: ...
+    def statistics(self) -> Counters: ...
+
+
+class ReaderCore(Protocol):
+    """What brings the blocks to one reader rank."""
+
+    @property
+    def epoch(self) -> int: ...
+    @property
+    def policy(self) -> tuple[PolicyKind, int]: ...
+    def next(self, timeout: float) -> TakenStep | None:
+        """End the step in hand, and wait for another; None at the end of the stream."""
+        ...
+
+    def end(self) -> None: ...
+    def stop(self) -> None: ...
+    def close(self, failed: bool) -> None: ...
+    def statistics(self) -> Counters: ...
+
+
+class OpenStep:
     """A step under construction."""
 
-    def __init__(self, writer: LocalWriter, index: int, metadata: dict[str, str]) -> None:
+    def __init__(self, writer: Writer, index: int, metadata: dict[str, str]) -> None:
         self._writer = writer
         self._index = index
         self._metadata = metadata
@@ -81,7 +148,7 @@ class LocalWriteStep:
         self._writer.in_calls_ns += time.perf_counter_ns() - entered
         return array
 
-    def _native(self) -> _native.StreamWriter:
+    def _native(self) -> WriterCore:
         if not self._open:
             raise TransportClosedError(
                 f"step {self._index} of {self._writer.url} has ended: begin another with step()"
@@ -139,16 +206,16 @@ def place(
     metadata[f"dovetail.start.{name}"] = json.dumps(first)
 
 
-class LocalWriter(Closing):
+class Writer(Closing):
     """The producing end of a stream."""
 
-    def __init__(self, url: str, native: _native.StreamWriter) -> None:
+    def __init__(self, url: str, native: WriterCore) -> None:
         self._url = url
-        self._handle: _native.StreamWriter | None = native
-        self._ended: _native.StreamWriter = native
+        self._handle: WriterCore | None = native
+        self._ended: WriterCore = native
         kind, window = native.policy
         self._policy = Policy(kind, window)
-        self._step: LocalWriteStep | None = None
+        self._step: OpenStep | None = None
         self._step_started = 0
         self._waited_before = 0.0
         self.in_calls_ns = 0
@@ -168,7 +235,7 @@ class LocalWriter(Closing):
         return self._ended.epoch
 
     @property
-    def native(self) -> _native.StreamWriter:
+    def native(self) -> WriterCore:
         """The native writer, while it is open."""
         if self._handle is None:
             raise TransportClosedError(f"the stream {self._url} is closed; open it again")
@@ -178,7 +245,7 @@ class LocalWriter(Closing):
     def stopped(self) -> bool:
         return self.native.stopped
 
-    def step(self, attrs: Attributes | None = None) -> LocalWriteStep:
+    def step(self, attrs: Attributes | None = None) -> OpenStep:
         entered = time.perf_counter_ns()
         self._step_started = time.time_ns() if observe.recording else 0
         native = self.native
@@ -186,7 +253,7 @@ class LocalWriter(Closing):
             self._waited_before = native.statistics()[2]
         metadata = {"dovetail.attrs": attributes_to_json(attrs)} if attrs else {}
         try:
-            self._step = LocalWriteStep(self, native.begin(), metadata)
+            self._step = OpenStep(self, native.begin(), metadata)
         finally:
             self.in_calls_ns += time.perf_counter_ns() - entered
         return self._step
@@ -221,10 +288,10 @@ class LocalWriter(Closing):
         return f"<StreamWriter {self._url} {self._policy}{state}>"
 
 
-class LocalReadStep(Mapping[str, NDArray[Any]]):
+class CompleteStep(Mapping[str, NDArray[Any]]):
     """A complete step."""
 
-    def __init__(self, taken: tuple[int, float, list[Any]], end: Any) -> None:
+    def __init__(self, taken: TakenStep, end: Any) -> None:
         self._index, self._time, blocks = taken
         self._blocks = blocks
         self._end = end
@@ -317,16 +384,16 @@ class LocalReadStep(Mapping[str, NDArray[Any]]):
         return f"<step {self._index} {{{arrays}}} attrs={self.attrs!r}>"
 
 
-class LocalReader(Closing):
+class Reader(Closing):
     """The consuming end of a stream."""
 
-    def __init__(self, url: str, native: _native.StreamReader, participant: Participant) -> None:
+    def __init__(self, url: str, native: ReaderCore, participant: Participant) -> None:
         self._url = url
         self._native = native
         self._timeout = participant.timeout
         kind, window = native.policy
         self._policy = Policy(kind, window)
-        self._current: LocalReadStep | None = None
+        self._current: CompleteStep | None = None
         self._in_calls_ns = 0
         self._finished = False
         self._closed = False
@@ -347,13 +414,13 @@ class LocalReader(Closing):
     def __iter__(self) -> Self:
         return self
 
-    def __next__(self) -> LocalReadStep:
+    def __next__(self) -> CompleteStep:
         step = self.next_step()
         if step is None:
             raise StopIteration
         return step
 
-    def next_step(self, timeout: float | None = None) -> LocalReadStep | None:
+    def next_step(self, timeout: float | None = None) -> CompleteStep | None:
         if self._finished:
             return None
         if self._closed:
@@ -365,7 +432,7 @@ class LocalReader(Closing):
         try:
             taken = self._native.next(seconds(self._timeout if timeout is None else timeout))
             if taken is not None:
-                step = LocalReadStep(taken, self._native.end)
+                step = CompleteStep(taken, self._native.end)
         finally:
             self._in_calls_ns += time.perf_counter_ns() - entered
             if started:
@@ -404,15 +471,18 @@ class LocalReader(Closing):
         return f"<StreamReader {self._url} {self._policy}{state}>"
 
 
-def _statistics(
-    native: _native.StreamWriter | _native.StreamReader, in_calls_ns: int
-) -> StreamStatistics:
+def _statistics(native: WriterCore | ReaderCore, in_calls_ns: int) -> StreamStatistics:
     steps, nbytes, waited, dropped, redelivered = native.statistics()
     return StreamStatistics(steps, nbytes, waited, in_calls_ns * 1e-9, dropped, redelivered)
 
 
-def tail(path: str, label: str, timeout: float | None) -> Iterator[LocalReadStep]:
+class Onlooker(Protocol):
+    """What sees the newest steps from outside."""
+
+    def next(self, timeout: float) -> TakenStep | None: ...
+
+
+def tail(core: Onlooker, timeout: float | None) -> Iterator[CompleteStep]:
     """Follow a stream's newest steps from outside."""
-    native = _native.StreamTail(path, label)
-    while (taken := native.next(seconds(timeout))) is not None:
-        yield LocalReadStep(taken, None)
+    while (taken := core.next(seconds(timeout))) is not None:
+        yield CompleteStep(taken, None)

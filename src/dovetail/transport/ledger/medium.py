@@ -1,0 +1,197 @@
+"""What a stream's participants meet on: a log, blocks, and signs of life.
+
+:class:`StoreMedium` makes one of any store. An engine that moves blocks in another way gives a
+:class:`Medium` of its own.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any, NamedTuple, Protocol, runtime_checkable
+
+from dovetail.data.layout import Header, Piece
+from dovetail.errors import KeyNotFoundError, TransportTimeoutError
+from dovetail.transport.contract import Store
+from dovetail.transport.ledger.heartbeats import Heartbeats
+
+
+class Lifeline(Protocol):
+    """A sign of life, given until it is closed or its process dies."""
+
+    def close(self) -> None: ...
+
+
+class Lifelines(Protocol):
+    """Signs of life of all participants."""
+
+    def lifeline(self, name: str) -> Lifeline:
+        """Give signs of life under a name from now on; a forked child does not."""
+        ...
+
+    def alive(self, names: Collection[str]) -> Collection[str]:
+        """Those of `names` that give signs of life."""
+        ...
+
+
+class Block(NamedTuple):
+    """What one writer rank put into one step."""
+
+    memory: Any
+    header: Header
+
+
+class Head(NamedTuple):
+    """Which log is the present one, and the state that it goes on from."""
+
+    log: int
+    state: Mapping[str, Any] | None
+
+
+@runtime_checkable
+class BlockStore(Store, Protocol):
+    """A store that also takes and gives values as they lie."""
+
+    def put_block(self, key: str, pieces: Sequence[Piece], metadata: dict[str, str]) -> str:
+        """Publish a value from what it is made of, as ``put`` does; its version token."""
+        ...
+
+    def get_block(self, key: str) -> tuple[Any, Header, str]:
+        """A value's bytes, its header and its version token. Raises KeyNotFoundError."""
+        ...
+
+
+class Medium(Protocol):
+    """What the participants of one stream share."""
+
+    label: str
+    """How messages name the stream."""
+
+    def append(self, log: int, entry: str) -> int:
+        """Add an entry to a log, once; its position."""
+        ...
+
+    def read(self, log: int, start: int) -> list[str]:
+        """The entries of a log from `start` on."""
+        ...
+
+    def wait(self, log: int, start: int, timeout: float) -> list[str]:
+        """As `read`, but wait for one at least; none after `timeout` seconds."""
+        ...
+
+    def remove_log(self, log: int) -> None: ...
+
+    def head(self) -> Head | None:
+        """Where the stream goes on; None while its first log is the present one."""
+        ...
+
+    def put_head(self, head: Head) -> None: ...
+
+    def put_block(self, name: str, pieces: Sequence[Piece], metadata: dict[str, str]) -> None:
+        """Keep a block, replacing what has this name. Raises StoreFullError."""
+        ...
+
+    def get_block(self, name: str) -> Block | None: ...
+
+    def blocks(self) -> list[str]:
+        """The names of all blocks."""
+        ...
+
+    def remove_block(self, name: str) -> None: ...
+
+    def remove(self) -> None:
+        """Remove what is left of the stream once its logs and blocks are gone."""
+        ...
+
+    def capacity(self) -> int:
+        """The most bytes that the engine can hold; 0 if it does not know."""
+        ...
+
+    def lifeline(self, name: str) -> Lifeline: ...
+    def alive(self, names: Collection[str]) -> Collection[str]: ...
+    def close(self) -> None: ...
+
+
+class StoreMedium:
+    """A stream in a store of its own: its log is a list, its blocks are values.
+
+    Parameters
+    ----------
+    label
+        How messages name the stream.
+    lifelines
+        How the engine tells who is alive, if it can; else by :class:`Heartbeats`.
+
+    Notes
+    -----
+    ==================  ========================================================================
+    in the store        holds
+    ==================  ========================================================================
+    list ``log/N``      the entries of the N-th log
+    value ``head``      which log is the present one, and the state that it goes on from
+    value ``b/E/R/S``   what rank R of the E-th writer put into slot S
+    value ``alive/ID``  a sign of life, for engines that have no better one
+    ==================  ========================================================================
+    """
+
+    def __init__(self, store: BlockStore, label: str, lifelines: Lifelines | None = None) -> None:
+        self.label = label
+        self._store = store
+        self._lifelines: Lifelines = Heartbeats(store) if lifelines is None else lifelines
+
+    def append(self, log: int, entry: str) -> int:
+        return self._store.append(f"log/{log}", entry)
+
+    def read(self, log: int, start: int) -> list[str]:
+        return self._store.items(f"log/{log}", start)
+
+    def wait(self, log: int, start: int, timeout: float) -> list[str]:
+        try:
+            return self._store.wait_items(f"log/{log}", 1, timeout, start)
+        except TransportTimeoutError:
+            return []
+
+    def remove_log(self, log: int) -> None:
+        self._store.remove_list(f"log/{log}")
+
+    def head(self) -> Head | None:
+        try:
+            attrs = self._store.get("head").attrs
+        except KeyNotFoundError:
+            return None
+        return Head(attrs["log"], attrs["state"])
+
+    def put_head(self, head: Head) -> None:
+        self._store.put("head", {}, {"log": head.log, "state": head.state})
+
+    def put_block(self, name: str, pieces: Sequence[Piece], metadata: dict[str, str]) -> None:
+        self._store.put_block(f"b/{name}", pieces, metadata)
+
+    def get_block(self, name: str) -> Block | None:
+        try:
+            memory, header, _ = self._store.get_block(f"b/{name}")
+        except KeyNotFoundError:
+            return None
+        return Block(memory, header)
+
+    def blocks(self) -> list[str]:
+        return [key[2:] for key in self._store.keys("b/")]
+
+    def remove_block(self, name: str) -> None:
+        with contextlib.suppress(KeyNotFoundError):
+            self._store.delete(f"b/{name}")
+
+    def remove(self) -> None:
+        self._store.destroy()
+
+    def capacity(self) -> int:
+        return self._store.statistics().capacity
+
+    def lifeline(self, name: str) -> Lifeline:
+        return self._lifelines.lifeline(name)
+
+    def alive(self, names: Collection[str]) -> Collection[str]:
+        return self._lifelines.alive(names)
+
+    def close(self) -> None:
+        self._store.close()

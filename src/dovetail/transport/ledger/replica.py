@@ -1,0 +1,210 @@
+"""One participant's copy of a stream's state, kept up with the log."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import TypeVar
+
+from dovetail.errors import PeerLostError
+from dovetail.transport.deadlines import Deadline
+from dovetail.transport.ledger import snapshot
+from dovetail.transport.ledger.entries import Continued, Dead, Entry, Removed, Sealed, parse
+from dovetail.transport.ledger.medium import Head, Medium
+from dovetail.transport.ledger.state import State
+
+LOG_LENGTH = 20_000
+"""Entries after which a log is sealed and a new one begun."""
+LOOK = 0.25
+"""Seconds between two looks at who is alive, and the longest sleep of a wait."""
+
+T = TypeVar("T")
+
+
+class StreamGoneError(PeerLostError):
+    """The stream was removed under its participants."""
+
+
+class Replica:
+    """The state of a stream as far as its log was read, and a voice in that log.
+
+    Parameters
+    ----------
+    who
+        This participant's id; an onlooker's is empty.
+    """
+
+    def __init__(self, medium: Medium, who: str) -> None:
+        self.medium = medium
+        self.who = who
+        self._looked = 0.0
+        self.load()
+
+    def load(self) -> None:
+        """Begin at the present log."""
+        head = self.medium.head()
+        self.log = 0 if head is None else head.log
+        kept = None if head is None else head.state
+        self.state = State() if kept is None else snapshot.from_json(dict(kept))
+        self._position = 0
+        self._last = ""
+        self._behind = False
+        self._own: deque[tuple[int, str]] = deque()
+        self._predecessor = self.log > 0
+        self.sync()
+
+    # --- reading ----------------------------------------------------------------------------
+
+    def sync(self) -> None:
+        """Read what was said since.
+
+        Raises
+        ------
+        StreamGoneError
+        """
+        while not self.state.removed:
+            known = min(self._position, 1)
+            entries = self.medium.read(self.log, self._position - known)
+            if known and (not entries or entries[0] != self._last):
+                raise StreamGoneError(
+                    f"the stream {self.medium.label} was removed while it was open"
+                )
+            if not self._take(entries[known:]):
+                return
+
+    def keep_up(self) -> None:
+        """Read what was said since, if it is known that something was."""
+        if self._behind:
+            self.sync()
+
+    def _take(self, entries: list[str]) -> bool:
+        """Apply entries that come next; True if another log follows."""
+        for text in entries:
+            entry = parse(text)
+            self._position += 1
+            self._last = text
+            if isinstance(entry, Sealed):
+                self._go_on(entry)
+                return True
+            self.state.apply(entry)
+        while self._own and self._own[0][0] < self._position:
+            self._own.popleft()
+        self._behind = bool(self._own)
+        return False
+
+    def _go_on(self, seal: Sealed) -> None:
+        """Begin the next log; what was said after the seal is said again."""
+        late = [text for position, text in self._own if position >= self._position]
+        self._own.clear()
+        self.log += 1
+        self._position = 0
+        self._last = ""
+        self._predecessor = True
+        self.state.continued = set()
+        if seal.who == self.who:
+            self.medium.put_head(Head(self.log, snapshot.to_json(self.state)))
+        if self.who in self.state.participants():
+            self._append(str(Continued(self.who)))
+        for text in late:
+            self._append(text)
+
+    # --- saying -----------------------------------------------------------------------------
+
+    def append(self, entry: Entry) -> None:
+        """Say something; it is applied when the log is next read, or at once if nobody spoke."""
+        self._append(str(entry))
+
+    def _append(self, text: str) -> None:
+        position = self.medium.append(self.log, text)
+        if position < self._position:
+            raise StreamGoneError(f"the stream {self.medium.label} was removed while it was open")
+        self._own.append((position, text))
+        self._behind = True
+        if position == self._position and not isinstance(parse(text), Sealed):
+            self._take([text])
+
+    def say(self, entry: Entry) -> None:
+        """Say something, and read on until it is applied."""
+        self.append(entry)
+        self.keep_up()
+
+    # --- waiting ----------------------------------------------------------------------------
+
+    def wait_until(self, ready: Callable[[], T | None], deadline: Deadline) -> T | None:
+        """What `ready` gives as soon as it gives something; None at the deadline.
+
+        Meanwhile the log is followed, and who has died is said to be dead.
+        """
+        self.keep_up()
+        found = ready()
+        if found is not None:
+            return found
+        self.sync()
+        while (found := ready()) is None and not deadline.passed:
+            self.look_around()
+            self.listen(min(deadline.left(), LOOK))
+        return found
+
+    def listen(self, timeout: float) -> None:
+        """Read what is said next, for up to `timeout` seconds."""
+        if self.state.removed:
+            raise StreamGoneError(f"the stream {self.medium.label} was removed while it was open")
+        entries = self.medium.wait(self.log, self._position, timeout)
+        if not entries or self._take(entries):
+            self.sync()
+
+    def look_around(self) -> None:
+        """Say who has died, at most every :data:`LOOK` seconds."""
+        now = time.monotonic()
+        if now - self._looked >= LOOK:
+            self._looked = now
+            self.bury()
+
+    def bury(self) -> None:
+        """Say who has died."""
+        for who in self.dead():
+            self.say(Dead(who))
+
+    def dead(self) -> set[str]:
+        """Participants that give no sign of life any more."""
+        others = self.state.participants() - {self.who}
+        silent = others - set(self.medium.alive(others)) if others else set()
+        if silent:
+            self.sync()  # who left has said so before
+        return silent & self.state.participants()
+
+    # --- tidying up -------------------------------------------------------------------------
+
+    def seal_if_long(self) -> None:
+        """Begin a new log if this one is long, and remove the one before if nobody reads it."""
+        if self._position >= LOG_LENGTH:
+            self.say(Sealed(self.who))
+        if self._predecessor and self.state.participants() <= self.state.continued:
+            self._predecessor = False
+            head = self.medium.head()
+            if head is not None and head.log == self.log:
+                self.medium.remove_log(self.log - 1)
+
+    def remove_old_blocks(self) -> None:
+        """Remove the blocks of epochs that nobody reads any more."""
+        for name in self.medium.blocks():
+            epoch = name.split("/", 1)[0]
+            if not epoch.isdigit() or int(epoch) not in self.state.epochs:
+                self.medium.remove_block(name)
+
+    def remove_if_done(self) -> None:
+        """Remove the stream if nobody can need it any more."""
+        if not self.state.removable():
+            return
+        self.say(Removed(self.who or "-", forced=False))
+        if self.state.removed:
+            self.remove()
+
+    def remove(self) -> None:
+        """Remove everything of the stream, after it was said in the log."""
+        for name in self.medium.blocks():
+            self.medium.remove_block(name)
+        for log in range(max(0, self.log - 1), self.log + 1):
+            self.medium.remove_log(log)
+        self.medium.remove()
