@@ -3,6 +3,7 @@
 #include <dirent.h>
 #include <fcntl.h>
 #include <linux/fs.h>
+#include <sys/file.h>
 #include <sys/random.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
@@ -59,8 +60,11 @@ void make_directories(const std::string& path, unsigned mode) {
 }
 
 void make_directory_at(int directory, const std::string& name) {
-  if (mkdirat(directory, name.c_str(), 0700) != 0 && errno != EEXIST) {
-    throw_system_error("cannot make the directory", name, errno);
+  if (mkdirat(directory, name.c_str(), 0700) == 0 || errno == EEXIST) return;
+  const int error = errno;
+  struct stat status{};  // some servers of files (SFTP) give no reason why
+  if (fstatat(directory, name.c_str(), &status, 0) != 0 || !S_ISDIR(status.st_mode)) {
+    throw_system_error("cannot make the directory", name, error);
   }
 }
 
@@ -95,7 +99,7 @@ std::vector<std::string> list_directory(int directory, const std::string& name) 
   std::vector<std::string> names;
   const auto listing = open_listing(directory, name);
   if (listing == nullptr) {
-    if (errno == ENOENT) return names;
+    if (errno == ENOENT || errno == ESTALE) return names;
     throw_system_error("cannot list the directory", name, errno);
   }
   for_each_entry(listing.get(), [&](const char* entry) { names.emplace_back(entry); });
@@ -161,6 +165,15 @@ bool create_small_file_at(int directory, const std::string& name, const std::str
                                       name.c_str(), RENAME_NOREPLACE));
     error = errno;
   }
+  if (result != 0 && (error == EINVAL || error == EOPNOTSUPP || error == ENOSYS)) {
+    // Nor a rename that replaces nothing. Who comes at the same instant writes the same.
+    if (faccessat(directory, name.c_str(), F_OK, AT_SYMLINK_NOFOLLOW) == 0) {
+      error = EEXIST;
+    } else {
+      result = renameat(directory, temporary.c_str(), directory, name.c_str());
+      error = errno;
+    }
+  }
   unlinkat(directory, temporary.c_str(), 0);
   if (result == 0) return true;
   if (error == EEXIST) return false;
@@ -181,6 +194,14 @@ FileSystem file_system_of(int directory) {
     default:
       return FileSystem::other;
   }
+}
+
+FileSystem shared_file_system_of(int directory) {
+  const auto kind = file_system_of(directory);
+  if (kind == FileSystem::other) return kind;
+  const Fd own(openat(directory, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  const bool locks = own && (flock(own.get(), LOCK_SH | LOCK_NB) == 0 || errno == EWOULDBLOCK);
+  return locks ? kind : FileSystem::other;
 }
 
 Space space_of(int directory) {

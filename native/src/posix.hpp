@@ -61,6 +61,8 @@ enum class FileSystem {
   other,   // network file systems; and those where a second write may need new space (btrfs, zfs…)
 };
 FileSystem file_system_of(int directory);
+// The same, but `other` where a folder cannot even be locked.
+FileSystem shared_file_system_of(int directory);
 
 struct Space {
   std::uint64_t total = 0;

@@ -149,7 +149,12 @@ class Store : private Spares {
   std::string stem_for_reading(const std::string& key);
   std::optional<std::string> key_behind(const std::string& stem);
   std::optional<Value> open_value(const std::string& key, bool header_only);
+  // Where the file can be held while it is read; and where it cannot.
+  std::optional<Value> open_held(const std::string& name, const std::string& key, bool header_only);
+  std::optional<Value> open_served(const std::string& name, const std::string& key,
+                                   bool header_only);
   Value load(Fd file, const struct stat& status, const std::string& key, bool header_only);
+  bool has_file(const std::string& name);
   void ring(const std::string& stem);
   bool wait_until(const std::string& stem, double timeout, const Interrupt& interrupt,
                   const std::function<bool()>& ready);

@@ -27,6 +27,15 @@ bool has_item(int home, const std::string& folder, std::uint64_t position) {
   return fstatat(home, (folder + item_name(position)).c_str(), &status, AT_SYMLINK_NOFOLLOW) == 0;
 }
 
+// As has_item(), after a failed attempt to add one. Some servers of files (SFTP) give no reason
+// why.
+bool is_taken(int home, const std::string& folder, std::uint64_t position) {
+  const int error = errno;
+  const bool taken = has_item(home, folder, position);
+  errno = error;
+  return taken;
+}
+
 // The first free position at or after `hint`: by doubling steps, then by halving them.
 std::uint64_t end_of_list(int home, const std::string& folder, std::uint64_t hint) {
   if (hint > 0 && !has_item(home, folder, hint - 1)) hint = 0;  // the list was removed meanwhile
@@ -95,7 +104,7 @@ std::uint64_t Store::append(const std::string& list, const std::string& key) {
       if (position == 0 || has_item(home_.get(), folder, position - 1)) break;
       unlinkat(home_.get(), name.c_str(), 0);  // the list was removed, and begun anew
       position = 0;
-    } else if (errno == EEXIST) {
+    } else if (errno == EEXIST || is_taken(home_.get(), folder, position)) {
       ++position;
     } else if (errno == ENOENT) {
       make_directory_at(home_.get(), folder.substr(0, folder.size() - 1));
@@ -122,7 +131,7 @@ std::vector<std::string> Store::items(const std::string& list, std::uint64_t sta
     const auto length =
         readlinkat(folder_.get(), (folder + item_name(position)).c_str(), target, sizeof target);
     if (length < 0) {
-      if (errno == ENOENT) return items;
+      if (errno == ENOENT || errno == ESTALE) return items;
       throw_system_error("cannot read the list", "'" + list + "'", errno);
     }
     auto key = key_behind(std::string(target, static_cast<std::size_t>(length)));

@@ -4,6 +4,7 @@
 #include <sched.h>
 #include <sys/file.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -23,6 +24,25 @@ constexpr std::uint64_t largest_copied = 16384;
 // Read together with the file's length: enough for the header of most values.
 constexpr std::size_t first_read = 1024;
 constexpr double patience_with_writers = 30;  // seconds to catch a value that is replaced meanwhile
+// Where others' changes are seen late (a file system of the network, or one that a program serves),
+// a file that is being replaced may be reported as missing or gone, or with the length of the one
+// before. So what is missing is so this many times in a row, and what is damaged for so long.
+constexpr int times_missed = 4;
+constexpr double patience_with_caches = 3;  // seconds
+constexpr timespec until_the_next_look{0, 1'000'000};
+
+bool was_replaced(int error) { return error == ENOENT || error == ESTALE; }
+
+// Whether a file begins as the values do that are written here.
+bool begins_as_ours(int file) {
+  char first[8 + header_opening.size()];
+  return pread(file, first, sizeof first, 0) == static_cast<ssize_t>(sizeof first) &&
+         std::string_view(first + 8, header_opening.size()) == header_opening;
+}
+
+[[noreturn]] void throw_irregular(const std::string& key) {
+  throw Error(Status::corrupt, "the value of '" + key + "' is no regular file");
+}
 
 void read_all(int file, std::uint8_t* bytes, std::uint64_t size, const std::string& key) {
   std::uint64_t at = 0;
@@ -47,26 +67,24 @@ std::uint64_t bytes_of_arrays(const Header& header) {
 
 std::optional<Value> Store::open_value(const std::string& key, bool header_only) {
   const auto name = file_of_stem(stem_for_reading(key));
+  return options_.poll ? open_served(name, key, header_only) : open_held(name, key, header_only);
+}
+
+std::optional<Value> Store::open_held(const std::string& name, const std::string& key,
+                                      bool header_only) {
   const Deadline deadline(patience_with_writers);
   for (int attempt = 0;; ++attempt) {
     Fd file(openat(folder_.get(), name.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK));
     if (!file) {
       const int error = errno;
       if (error == ENOENT) return std::nullopt;
-      if (error == ELOOP || error == ENXIO) {
-        throw Error(Status::corrupt, "the value of '" + key + "' is no regular file");
-      }
+      if (error == ELOOP || error == ENXIO) throw_irregular(key);
       if (error != EWOULDBLOCK)
         throw_system_error("cannot open the value of", "'" + key + "'", error);
     }
     struct stat opened{}, named{};
     if (file && fstat(file.get(), &opened) == 0) {
-      if (!S_ISREG(opened.st_mode)) {
-        throw Error(Status::corrupt, "the value of '" + key + "' is no regular file");
-      }
-      if (options_.poll) {
-        return load(std::move(file), opened, key, header_only);
-      }
+      if (!S_ISREG(opened.st_mode)) throw_irregular(key);
       // Held, and still what the name stands for: nobody will fill it again. Being open holds it,
       // but for writers without leases; those say so before they publish.
       const bool lock = !ready_.load() || control_->account.locks_needed.load() != 0;
@@ -86,6 +104,36 @@ std::optional<Value> Store::open_value(const std::string& key, bool header_only)
                                        "' was replaced faster than it could be " + "opened, for " +
                                        std::to_string(static_cast<int>(deadline.seconds())) + " s");
     }
+  }
+}
+
+std::optional<Value> Store::open_served(const std::string& name, const std::string& key,
+                                        bool header_only) {
+  const Deadline deadline(patience_with_caches);
+  for (int missed = 0;;) {
+    Fd file(openat(folder_.get(), name.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK));
+    struct stat status{};
+    if (!file || fstat(file.get(), &status) != 0) {
+      const int error = errno;
+      if (error == ENOENT && ++missed == times_missed) return std::nullopt;
+      if (error == ELOOP || error == ENXIO) throw_irregular(key);
+      if (!was_replaced(error) || deadline.passed())
+        throw_system_error("cannot open the value of", "'" + key + "'", error);
+      if (error != ENOENT) missed = 0;
+      continue;
+    }
+    missed = 0;
+    if (!S_ISREG(status.st_mode)) throw_irregular(key);
+    const bool ours = begins_as_ours(file.get());
+    try {
+      return load(std::move(file), status, key, header_only);
+    } catch (const Error& error) {
+      const bool again = error.status == Status::corrupt
+                             ? ours
+                             : error.status == Status::system && was_replaced(error.system_error);
+      if (!again || deadline.passed()) throw;
+    }
+    nanosleep(&until_the_next_look, nullptr);
   }
 }
 
@@ -116,7 +164,9 @@ Value Store::load(Fd file, const struct stat& status, const std::string& key, bo
       header = headers_.read(bytes, size);
     }
     value.header = std::move(header.shared);
-    value.ours = is_version_of(header.version, status.st_ino);
+    // A file has another number on each node that mounts a file system of the network.
+    value.ours = options_.poll ? header.version.size() == version_digits
+                               : is_version_of(header.version, status.st_ino);
     if (value.ours) {
       value.version = std::move(header.version);
       value.time = static_cast<double>(number_in_version(value.version)) * 1e-9;
@@ -164,9 +214,16 @@ Value Store::stat(const std::string& key) {
 Value Store::wait(const std::string& key, double timeout,
                   const std::optional<std::string>& newer_than, const Interrupt& interrupt) {
   std::optional<Value> value;
-  const auto ready = [&] {
-    value = open_value(key, false);
+  const auto is_wanted = [&] {
     return value.has_value() && (!newer_than || value->version != *newer_than);
+  };
+  const auto ready = [&] {
+    if (!in_place() && newer_than) {  // a value that is known already is not copied again
+      value = open_value(key, true);
+      if (!is_wanted()) return false;
+    }
+    value = open_value(key, false);
+    return is_wanted();
   };
   if (!wait_until(stem_of_key(key), timeout, interrupt, ready)) {
     throw Error(Status::timeout, "no " + std::string(newer_than ? "newer value" : "value") +
@@ -213,9 +270,13 @@ void Store::ring(const std::string& stem) {
   if (!options_.poll) bell_of(stem).ring();
 }
 
-bool Store::exists(const std::string& key) {
-  return faccessat(folder_.get(), file_of_stem(stem_for_reading(key)).c_str(), F_OK,
-                   AT_SYMLINK_NOFOLLOW) == 0;
+bool Store::exists(const std::string& key) { return has_file(file_of_stem(stem_for_reading(key))); }
+
+bool Store::has_file(const std::string& name) {
+  for (int missed = 0; missed < (options_.poll ? times_missed : 1); ++missed) {
+    if (faccessat(folder_.get(), name.c_str(), F_OK, AT_SYMLINK_NOFOLLOW) == 0) return true;
+  }
+  return false;
 }
 
 std::vector<std::string> Store::keys(const std::string& prefix) {

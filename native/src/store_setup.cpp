@@ -19,7 +19,7 @@ namespace dovetail {
 Store::Store(StoreOptions options) : options_(std::move(options)) {
   make_directories(options_.path, 0700);
   folder_ = open_directory(options_.path);
-  kind_ = file_system_of(folder_.get());
+  kind_ = shared_file_system_of(folder_.get());
   // Elsewhere nothing may be mapped for writing: waits poll, and every value is a new file.
   if (kind_ == FileSystem::other) options_.poll = true;
   if (options_.poll) options_.recycle = false;
@@ -88,6 +88,7 @@ void Store::map_control() {
   if (options_.poll) {
     control_ = new Control;
     std::memcpy(static_cast<void*>(control_), fresh.data(), sizeof(Control));
+    if (options_.capacity != 0) control_->account.allocated.store(own_bytes());
     return;
   }
   struct stat status{};
@@ -228,7 +229,7 @@ bool fills_in_place(const std::string& path) {
   for (auto at = path; !at.empty(); at.resize(at.find_last_of('/'))) {
     const Fd folder(open(at.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
     if (folder) {
-      const auto kind = file_system_of(folder.get());
+      const auto kind = shared_file_system_of(folder.get());
       return kind == FileSystem::memory || kind == FileSystem::local;
     }
     if (at.find('/') == std::string::npos) break;

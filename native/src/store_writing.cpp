@@ -201,7 +201,10 @@ void Reservation::abort() {
 
 void Store::remove(const std::string& key) {
   auto& blocks = pool();
-  if (!blocks.withdraw(folder_.get(), file_of_stem(stem_for_reading(key)))) throw_not_found(key);
+  const auto name = file_of_stem(stem_for_reading(key));
+  while (!blocks.withdraw(folder_.get(), name)) {
+    if (!options_.poll || !has_file(name)) throw_not_found(key);
+  }
 }
 
 void Store::rename(const std::string& key, const std::string& new_key) {
@@ -212,7 +215,8 @@ void Store::rename(const std::string& key, const std::string& new_key) {
   struct stat replaced{};
   const bool replaces =
       from != to && fstatat(folder_.get(), to.c_str(), &replaced, AT_SYMLINK_NOFOLLOW) == 0;
-  if (renameat(folder_.get(), from.c_str(), folder_.get(), to.c_str()) != 0) {
+  while (renameat(folder_.get(), from.c_str(), folder_.get(), to.c_str()) != 0) {
+    if (errno == ENOENT && options_.poll && has_file(from)) continue;
     if (errno == ENOENT) throw_not_found(key);
     throw_system_error("cannot rename", "'" + key + "' to '" + new_key + "'", errno);
   }
