@@ -3,8 +3,10 @@
 #   make demo     run the main example: a closure learned while the flow runs; ARGS="--minutes 20"
 #   make test     build, and run the tests          make test ARGS="tests/data -k order"
 #   make check    formats, lint, types, floors      make format   mends the first of them
-#   make bench    measure the shm engine beside memcpy, a Unix socket and Redis, into runs/
+#   make bench    measure the shm engine beside its limits, and every transport beside the same by hand,
+#                 into runs/ (20 minutes)
 #   make soak     the tests, with every fault thousands of times
+#   make guarantees   cause faults on every engine, and draw the table of what each withstood
 #   make docs     build the documentation into site/
 #   make clean    remove all that make has made
 #
@@ -21,7 +23,7 @@ NATIVE_CODE := $(shell find native -name '*.cpp' -o -name '*.hpp' -o -name '*.h'
 # With the folders, so that a file that goes away counts as a change too.
 NATIVE := $(shell find native -not -name '.*')
 
-.PHONY: demo test check format bench soak docs serve-docs clean environment
+.PHONY: demo test check format bench soak guarantees docs serve-docs clean environment
 .DELETE_ON_ERROR:
 
 environment: $(VENV)/.native
@@ -49,9 +51,15 @@ bench: environment
 	$(BIN)/dovetail bench store --output runs/bench-store.json $(ARGS)
 	$(BIN)/dovetail bench stream --output runs/bench-stream.json $(ARGS)
 	$(BIN)/dovetail bench learn --output runs/bench-learn.json $(ARGS)
+	$(BIN)/dovetail bench transports --output runs/bench-transports
 
 soak: environment
 	$(BIN)/python -m pytest --soak $(ARGS)
+
+guarantees: environment
+	@mkdir -p runs
+	$(BIN)/python -m pytest tests/faults --tallies runs/faults.json $(ARGS)
+	$(BIN)/python docs/guarantees.py runs/faults.json > docs/engines/guarantees.md
 
 docs: environment
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
@@ -85,7 +93,7 @@ $(VENV)/.python:
 $(VENV)/.packages: $(VENV)/.python pyproject.toml constraints.txt
 	$(INSTALL) torch==2.13.0
 	$(INSTALL) scikit-build-core nanobind nlohmann-json cmake ninja
-	$(INSTALL) --no-build-isolation --editable '.[dev,docs,examples,redis]'
+	$(INSTALL) --no-build-isolation --editable '.[dev,docs,examples,redis,dragon,adios]'
 	@touch $@
 
 # Editable: Python sources are used where they lie; the native core is built into the environment.

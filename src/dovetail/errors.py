@@ -9,6 +9,7 @@
     ├── CoverageError              (ValueError)         blocks of a global array leave a gap or overlap
     ├── CapabilityError            (ValueError)         the engine cannot keep what was asked of it
     ├── EngineUnavailableError     (ImportError)        not available here: install or start something
+    ├── AccessDeniedError          (PermissionError)    a server did not let us in, or we do not trust it
     ├── KeyNotFoundError           (KeyError)           no value under this key
     ├── StoreFullError             (OSError)            no room left; nothing stored was lost
     ├── CorruptDataError           (ValueError)         bytes that are not a sound value
@@ -60,6 +61,13 @@ class CapabilityError(DovetailError, ValueError):
 
 class EngineUnavailableError(DovetailError, ImportError):
     """The engine cannot run here. The message names what to install or to start."""
+
+
+class AccessDeniedError(DovetailError, PermissionError):
+    """A server did not let us in, or is not the one that we may trust.
+
+    The message says what was wrong, and never shows a password.
+    """
 
 
 class KeyNotFoundError(DovetailError, KeyError):
@@ -145,6 +153,7 @@ class OutsideRunError(DovetailError, RuntimeError):
 
 
 __all__ = [
+    "AccessDeniedError",
     "CapabilityError",
     "CorruptDataError",
     "CoverageError",

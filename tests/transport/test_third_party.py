@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+GUIDE = Path(__file__).parents[2] / "docs/how-to/add-an-engine.md"
 ENGINE = """
 from dovetail.transport.engines.local.engine import LocalEngine
 
@@ -67,3 +69,24 @@ def test_a_scheme_that_a_broken_engine_may_have_is_unavailable(
     assert done.returncode != 0
     assert "no engine for broken://" in done.stderr
     assert "no_such_package" in done.stderr
+
+
+@pytest.mark.timeout(400)
+def test_the_engine_of_the_guide_keeps_both_contracts(tmp_path: Path) -> None:
+    files = dict(
+        re.findall(
+            r'```python title="(.+?)"\n(.*?)^```', GUIDE.read_text(), re.DOTALL | re.MULTILINE
+        )
+    )
+    install(tmp_path, "sqlite_engine", files["sqlite_engine.py"])
+    tests = tmp_path / "test_sqlite_engine.py"
+    tests.write_text(files["test_sqlite_engine.py"])
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-rs", "-c", os.devnull, "--rootdir", str(tmp_path),
+         "-p", "no:cacheprovider", f"--basetemp={tmp_path}/base", str(tests)],
+        capture_output=True, check=False, cwd=tmp_path, text=True, timeout=380,
+        env={**os.environ, "PYTHONPATH": str(tmp_path)},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout[-5000:]
+    skipped = re.findall(r"^SKIPPED .*?: (.*)$", done.stdout, re.MULTILINE)
+    assert all(reason.startswith("the engine ") for reason in skipped), skipped

@@ -2,7 +2,8 @@
 
 JSON document (``--json``): ``{engines: [{scheme, available, detail, made_of, capabilities}]}``;
 ``capabilities`` holds ``store``, ``stream``, ``zero_copy``, ``woken_waits``, ``rename``,
-``persistent``, ``several_nodes`` (true or false) and ``policies`` (a sorted list).
+``persistent``, ``several_nodes``, ``started_apart`` (true or false) and ``policies`` (a sorted
+list).
 """
 
 from __future__ import annotations

@@ -54,7 +54,7 @@ def existing(url: str) -> str:
     from dovetail.transport.url import URL, parse
 
     parsed = parse(url, "store")
-    if parsed.scheme not in ("shm", "file"):
+    if parsed.scheme not in ("shm", "file", "dragon"):
         return url
     return str(URL(parsed.scheme, parsed.location, {**parsed.options, "create": "no"}))
 

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 import dovetail as dv
-from dovetail.testing.child_fixtures import ChildFixtures
+from dovetail.testing.child_fixtures import ChildFixtures, session_server
+from dovetail.testing.children import ChildServer
 from dovetail.testing.values import sealed, unsealed
 from dovetail.transport.contract import Capabilities, StreamReader, StreamWriter
 from dovetail.transport.registry import engines
@@ -44,6 +45,17 @@ class StreamFixtures(ChildFixtures):
         (status,) = [status for status in engines() if status.scheme == scheme]
         assert status.capabilities.stream
         return status.capabilities
+
+    @pytest.fixture
+    def children(
+        self, request: pytest.FixtureRequest, capabilities: Capabilities
+    ) -> Iterator[ChildServer]:
+        """Starts processes; those that still run after the test are killed."""
+        if not capabilities.started_apart:
+            pytest.skip("the engine joins only processes that one command has started")
+        server = session_server(request)
+        yield server
+        server.close_children()
 
     @pytest.fixture
     def thread(self) -> Iterator[ThreadPoolExecutor]:

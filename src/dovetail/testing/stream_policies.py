@@ -78,6 +78,24 @@ class StreamPolicies(StreamFixtures):
         with dv.open_stream(stream, "w") as out:
             assert out.policy == dv.buffered(2)
 
+    def test_a_producer_waits_for_as_many_readers_as_it_wants(
+        self, stream: str, capabilities: Capabilities, thread: ThreadPoolExecutor
+    ) -> None:
+        need(capabilities, stream, dv.buffered(1))
+        opening = thread.submit(dv.open_stream, stream, "w", policy=dv.buffered(1), readers=2)
+        with dv.open_stream(stream, "r") as first:
+            with pytest.raises(TimeoutError):
+                opening.result(SOON)
+            with dv.open_stream(stream, "r") as second, opening.result(PATIENCE) as out:
+                write(out, 0)
+                assert [unsealed(next(reader)) for reader in (first, second)] == [0, 0]
+
+    def test_a_producer_waits_for_readers_until_its_deadline(self, stream: str) -> None:
+        with pytest.raises(dv.TransportTimeoutError, match="0 of 1"):
+            dv.open_stream(stream, "w", readers=1, timeout=SOON)
+        with pytest.raises(dv.PeerLostError), dv.open_stream(stream, "r") as reader:
+            next(reader)
+
     # --- lockstep ---------------------------------------------------------------------------
 
     def test_lockstep_ends_a_step_when_every_reader_has_ended_it(

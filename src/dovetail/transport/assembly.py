@@ -44,24 +44,11 @@ class GlobalArray(NamedTuple):
             If the selection is not inside the array, if no block covers some cell of it, or
             if two blocks cover one.
         """
-        first, extent = tuple(map(int, start)), tuple(map(int, count))
-        rank = len(self.shape)
-        if len(first) != rank or len(extent) != rank:
-            raise CoverageError(
-                f"{self.name!r} has {rank} axes; start={first} and count={extent} must too"
-            )
-        inside = all(
-            begin >= 0 and size >= 0 and begin + size <= whole
-            for begin, size, whole in zip(first, extent, self.shape, strict=True)
-        )
-        if not inside:
-            raise CoverageError(
-                f"start={first}, count={extent} is not inside {self.name!r} of shape {self.shape}"
-            )
+        first, extent = selection_in(self.name, self.shape, start, count)
         if len(self.blocks) == 1:
             return self._from_one(self.blocks[0], first, extent)
         layout = tuple((block.start, block.variable.shape) for block in self.blocks)
-        parts = _parts(self.name, layout, first, extent)
+        parts = parts_of(self.name, layout, first, extent)
         if len(parts) == 1:
             return self._from_one(self.blocks[parts[0].block], first, extent)
         whole = np.empty(extent, self.dtype)
@@ -74,7 +61,7 @@ class GlobalArray(NamedTuple):
         shape = block.variable.shape
         if block.start == first and shape == extent:
             return block.view()
-        _parts(self.name, ((block.start, shape),), first, extent)
+        parts_of(self.name, ((block.start, shape),), first, extent)
         window = tuple(
             slice(begin - origin, begin - origin + size)
             for begin, origin, size in zip(first, block.start, extent, strict=True)
@@ -82,16 +69,43 @@ class GlobalArray(NamedTuple):
         return block.view()[window]
 
 
-class _Part(NamedTuple):
+def selection_in(
+    name: str, shape: Extents, start: Sequence[int], count: Sequence[int]
+) -> tuple[Extents, Extents]:
+    """Start and count of a selection, checked against the shape of the whole array.
+
+    Raises
+    ------
+    CoverageError
+        If it does not lie inside.
+    """
+    first, extent = tuple(map(int, start)), tuple(map(int, count))
+    rank = len(shape)
+    if len(first) != rank or len(extent) != rank:
+        raise CoverageError(f"{name!r} has {rank} axes; start={first} and count={extent} must too")
+    inside = all(
+        begin >= 0 and size >= 0 and begin + size <= whole
+        for begin, size, whole in zip(first, extent, shape, strict=True)
+    )
+    if not inside:
+        raise CoverageError(
+            f"start={first}, count={extent} is not inside {name!r} of shape {shape}"
+        )
+    return first, extent
+
+
+class Part(NamedTuple):
+    """What one block gives to a selection."""
+
     block: int
     source: tuple[slice, ...]
     target: tuple[slice, ...]
 
 
 @lru_cache(maxsize=256)  # the blocks of most streams lie alike in every step
-def _parts(
+def parts_of(
     name: str, layout: tuple[tuple[Extents, Extents], ...], first: Extents, extent: Extents
-) -> tuple[_Part, ...]:
+) -> tuple[Part, ...]:
     """Which part of which block fills which part of a selection."""
     wanted = math.prod(extent)
     if wanted == 0:
@@ -118,7 +132,7 @@ def _parts(
             f"in no block: every rank must put its part of the global array"
         )
     return tuple(
-        _Part(
+        Part(
             int(index), _window(a - starts[index], b - starts[index]), _window(a - begin, b - begin)
         )
         for index, a, b in zip(touching, low, high, strict=True)
@@ -143,17 +157,24 @@ def global_arrays(ranks: Sequence[tuple[Any, dict[str, Variable]]]) -> dict[str,
     if len(ranks) == 1:
         memory, variables = ranks[0]
         return {
-            name: _of([Block(variable, memory, variable.start or ())])
+            name: array_of([Block(variable, memory, variable.start or ())])
             for name, variable in variables.items()
         }
     gathered: dict[str, list[Block]] = {}
     for memory, variables in ranks:
         for name, variable in variables.items():
             gathered.setdefault(name, []).append(Block(variable, memory, variable.start or ()))
-    return {name: _of(blocks) for name, blocks in gathered.items()}
+    return {name: array_of(blocks) for name, blocks in gathered.items()}
 
 
-def _of(blocks: list[Block]) -> GlobalArray:
+def array_of(blocks: list[Block]) -> GlobalArray:
+    """The array that the blocks of one name form, in rank order.
+
+    Raises
+    ------
+    CoverageError
+        If they differ in dtype or shape so that they form none.
+    """
     first = blocks[0].variable
     name = first.name
     if any(block.variable.dtype != first.dtype for block in blocks):

@@ -53,6 +53,8 @@ class Capabilities:
     """Components on different nodes can share it."""
     policies: frozenset[PolicyKind]
     """The flow-control policies that its streams keep."""
+    started_apart: bool = True
+    """Processes that were started apart can meet on it, and one may die without the others."""
 
 
 class ValueStat(NamedTuple):

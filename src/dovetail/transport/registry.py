@@ -6,11 +6,13 @@ an object that keeps the :class:`~dovetail.transport.contract.Engine` contract.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from functools import cache
 from typing import Any, Literal, NamedTuple, overload
 
-from dovetail.errors import EngineUnavailableError, InvalidURLError
+from dovetail.errors import EngineUnavailableError, InvalidURLError, TransportTimeoutError
 from dovetail.transport.contract import (
     Capabilities,
     Engine,
@@ -23,10 +25,22 @@ from dovetail.transport.contract import (
     StreamReader,
     StreamWriter,
 )
+from dovetail.transport.deadlines import Deadline
 from dovetail.transport.policies import Policy, buffered
+from dovetail.transport.tee import TeeWriter, open_recording
 from dovetail.transport.url import URL, near_match, parse
 
 _GROUP = "dovetail.engines"
+_GLANCE = 0.005
+"""Seconds between two looks at who has joined."""
+_OWN = (
+    "dovetail.transport.engines.local",
+    "dovetail.transport.engines.redis",
+    "dovetail.transport.engines.adios",
+    "dovetail.transport.engines.dragon",
+    "dovetail.transport.engines.mpi",
+)
+"""The engines of this package. None imports what it is made of before it is used."""
 
 
 class _Registered(NamedTuple):
@@ -38,14 +52,16 @@ class _Registered(NamedTuple):
 
 @cache
 def _registered() -> _Registered:
+    from importlib import import_module
     from importlib.metadata import entry_points
 
-    from dovetail.transport.engines.local import ENGINE
-
-    engines: dict[str, Engine] = dict.fromkeys(ENGINE.schemes, ENGINE)
+    engines: dict[str, Engine] = {}
+    for module in _OWN:
+        engine = import_module(module).ENGINE
+        engines |= dict.fromkeys(engine.schemes, engine)
     broken: dict[str, str] = {}
     for entry in entry_points(group=_GROUP):
-        if entry.value == "dovetail.transport.engines.local:ENGINE":
+        if entry.module in _OWN:
             continue
         try:
             engine = entry.load()
@@ -164,6 +180,8 @@ def open_stream(
     rank: int = ...,
     size: int = ...,
     timeout: float | None = ...,
+    readers: int = ...,
+    tee: str | None = ...,
 ) -> StreamWriter: ...
 @overload
 def open_stream(
@@ -186,6 +204,8 @@ def open_stream(
     size: int = 1,
     group: str | None = None,
     timeout: float | None = 60.0,
+    readers: int = 0,
+    tee: str | None = None,
 ) -> StreamWriter | StreamReader:
     """Open one end of a stream of steps.
 
@@ -210,6 +230,13 @@ def open_stream(
     timeout
         Deadline of every wait for the other side, in seconds; ``None`` waits for ever. A
         reader that holds the producer up for longer than the producer's deadline is expelled.
+    readers
+        For a writer: how many reader groups must have joined before this returns. Without it a
+        producer begins at once, and a reader that comes late gets what the policy still holds.
+    tee
+        For a writer: a recording of the stream, such as ``bp5:///folder/run.bp``. Each step that
+        the stream accepts goes into it as well; it waits for no reader, and is opened as a stream
+        later. What it cannot take raises at the end of the step.
 
     Returns
     -------
@@ -219,7 +246,7 @@ def open_stream(
     ------
     InvalidURLError, EngineUnavailableError, CapabilityError, StreamBusyError
     TransportTimeoutError
-        A reader waits until a writer has opened the stream; a writer does not wait.
+        A reader waits until a writer has opened the stream; a writer waits for `readers` only.
     PeerLostError, FormatVersionError, StoreFullError
 
     Notes
@@ -241,7 +268,17 @@ def open_stream(
                 f"policy={policy!r} is no policy; call dv.lockstep(), dv.buffered(n), "
                 f"dv.latest() or dv.work_queue(n)"
             )
-        return engine.open_writer(parsed, policy or buffered(2), participant)
+        if readers < 0:
+            raise ValueError(f"readers={readers}: the number of reader groups cannot be negative")
+        if tee is None:
+            writer = engine.open_writer(parsed, policy or buffered(2), participant)
+        else:
+            writer = _recorded(tee, engine, parsed, policy or buffered(2), participant)
+        return _with_readers(writer, engine, parsed, readers, timeout)
+    if readers:
+        raise ValueError("only a writer waits for readers: pass readers= with mode 'w'")
+    if tee is not None:
+        raise ValueError("only a writer's stream can be recorded: pass tee= with mode 'w'")
     if mode == "r":
         if policy is not None:
             raise ValueError("the policy is the writer's choice; a reader learns it")
@@ -252,6 +289,44 @@ def open_stream(
             )
         return engine.open_reader(parsed, participant)
     raise ValueError(f"mode={mode!r}: open a stream with 'w' or 'r'")
+
+
+def _with_readers(
+    writer: StreamWriter, engine: Engine, url: URL, readers: int, timeout: float | None
+) -> StreamWriter:
+    """The writer, once so many reader groups have joined."""
+    if not readers:
+        return writer
+    deadline = Deadline(timeout)
+    with ExitStack() as unless_joined:
+        unless_joined.push(writer)
+        while True:
+            groups = engine.describe_stream(url).groups
+            live = sum(group.state == "live" for group in groups)
+            if live >= readers:
+                unless_joined.pop_all()
+                return writer
+            if deadline.passed:
+                raise TransportTimeoutError(
+                    f"{live} of {readers} reader groups have joined {writer.url} within "
+                    f"{deadline}: start the others, or ask for fewer (readers=)"
+                )
+            time.sleep(_GLANCE)
+
+
+def _recorded(
+    tee: str, engine: Engine, url: URL, policy: Policy, participant: Participant
+) -> StreamWriter:
+    """A writer of a stream and of its recording."""
+    place = parse(tee, "stream")
+    recording = open_recording(engine_of(place), place, participant)
+    try:
+        return TeeWriter(engine.open_writer(url, policy, participant), recording)
+    except BaseException:
+        recording.close()
+        if participant.rank == 0:
+            engine_of(place).destroy_stream(place)
+        raise
 
 
 def describe_stream(url: str) -> StreamDescription:

@@ -13,7 +13,7 @@ from dovetail.errors import InvalidURLError
 from dovetail.quantities import bytes_in
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class URL:
     """A parsed URL: ``scheme://location?option=value``."""
 
@@ -24,6 +24,9 @@ class URL:
     def __str__(self) -> str:
         query = f"?{urlencode(self.options)}" if self.options else ""
         return f"{self.scheme}://{self.location}{query}"
+
+    def __repr__(self) -> str:
+        return f"<URL {without_password(str(self))}>"
 
     def without(self, name: str) -> URL:
         """The same URL without one of its options."""
@@ -91,12 +94,22 @@ def parse(text: str, purpose: str) -> URL:
         pairs = parse_qsl(query, keep_blank_values=True, strict_parsing=bool(query))
     except ValueError as error:
         raise InvalidURLError(
-            f"the options of {text!r} are not of the form ?name=value&name=value"
+            f"the options of {without_password(text)!r} are not of the form ?name=value&name=value"
         ) from error
     options = dict(pairs)
     if len(options) != len(pairs):
-        raise InvalidURLError(f"an option of {text!r} is given twice")
+        raise InvalidURLError(f"an option of {without_password(text)!r} is given twice")
     return URL(scheme.lower(), location, options)
+
+
+def without_password(text: str) -> str:
+    """A URL as an error may show it: stars instead of the password that it may hold."""
+    scheme, _, rest = text.partition("://")
+    account, at, place = rest.rpartition("@")
+    user, colon, _ = account.partition(":")
+    if not at or not colon or rest.startswith("/"):
+        return text
+    return f"{scheme}://{user}:***@{place}"
 
 
 def variable_of(name: str, purpose: str) -> str:

@@ -21,6 +21,7 @@ module                    holds
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
@@ -34,6 +35,8 @@ from dovetail.transport.ranks import first_on_rank_0
 from dovetail.transport.url import URL
 
 T = TypeVar("T")
+ONLOOKERS_PATIENCE = 10.0
+"""Seconds to reach a stream for those who say no deadline."""
 OpenMedium = Callable[[], Medium]
 """Makes the medium of one participant, which closes it."""
 
@@ -96,6 +99,39 @@ def destroy_stream(url: URL, open_medium: OpenMedium) -> None:
         medium.close()
 
 
+class StreamsOverStore(ABC):
+    """The streams of an engine whose participants meet on a :class:`Medium`.
+
+    An engine that has a store derives from it, and says how to make the medium:
+    :class:`StoreMedium` over a store of the stream's own.
+    """
+
+    @abstractmethod
+    def medium(self, url: URL, timeout: float | None) -> Medium:
+        """What one participant of a stream uses, and closes; reached within `timeout` seconds.
+
+        Refuses unknown options; ``capacity`` bounds the blocks that the stream holds.
+        """
+
+    def open_writer(self, url: URL, policy: Policy, participant: Participant) -> ends.Writer:
+        return open_writer(url, self._maker(url, participant.timeout), policy, participant)
+
+    def open_reader(self, url: URL, participant: Participant) -> ends.Reader:
+        return open_reader(url, self._maker(url, participant.timeout), participant)
+
+    def describe_stream(self, url: URL) -> StreamDescription:
+        return describe_stream(url, self._maker(url, ONLOOKERS_PATIENCE))
+
+    def tail_stream(self, url: URL, timeout: float | None) -> Iterator[ReadStep]:
+        return tail_stream(url, self._maker(url, ONLOOKERS_PATIENCE), timeout)
+
+    def destroy_stream(self, url: URL) -> None:
+        destroy_stream(url, self._maker(url, ONLOOKERS_PATIENCE))
+
+    def _maker(self, url: URL, timeout: float | None) -> OpenMedium:
+        return lambda: self.medium(url, timeout)
+
+
 def _with_medium(open_medium: OpenMedium, make: Callable[[Medium], T]) -> T:
     """What is made over a medium, which is closed if that fails."""
     medium = open_medium()
@@ -108,9 +144,12 @@ def _with_medium(open_medium: OpenMedium, make: Callable[[Medium], T]) -> T:
 
 __all__ = [
     "LOST_AFTER",
+    "ONLOOKERS_PATIENCE",
     "Heartbeats",
     "Medium",
+    "OpenMedium",
     "StoreMedium",
+    "StreamsOverStore",
     "describe_stream",
     "destroy_stream",
     "open_reader",

@@ -9,8 +9,6 @@ import time
 from collections.abc import Callable
 from typing import Any, Literal
 
-import numpy as np
-
 from dovetail.data.dtypes import dtype_of
 from dovetail.data.layout import Piece
 from dovetail.errors import (
@@ -32,6 +30,7 @@ from dovetail.transport.ledger.medium import Medium
 from dovetail.transport.ledger.replica import LOOK, Replica, StreamGoneError
 from dovetail.transport.ledger.state import Epoch, Group
 from dovetail.transport.policies import Policy, PolicyKind
+from dovetail.transport.rooms import Rooms
 
 STEP = "dovetail.step"
 """Metadata of a block: which step of which epoch it was filled for."""
@@ -58,6 +57,7 @@ class LedgerWriter:
         self._closed = False
         self._next = 0
         self._pieces: dict[str, Piece] | None = None
+        self._rooms = Rooms()
         self._slots: dict[int, int] = {}
         """Slots of steps of ours that the log has not confirmed yet."""
         self._steps = self._bytes = 0
@@ -215,11 +215,13 @@ class LedgerWriter:
             )
 
     def put(self, name: str, code: str, shape: tuple[int, ...], data: Any) -> None:
-        self._add(Piece(name, code, shape, np.array(data, copy=True, order="A")))
+        copy = self._rooms.take(data.nbytes).view(data.dtype).reshape(data.shape)
+        copy[...] = data
+        self._add(Piece(name, code, shape, copy))
 
     def empty(self, name: str, code: str, shape: tuple[int, ...]) -> tuple[Any, int, int]:
         dtype = dtype_of(code)
-        room = np.empty(math.prod(shape) * dtype.itemsize, np.uint8)
+        room = self._rooms.take(math.prod(shape) * dtype.itemsize)
         self._add(Piece(name, code, shape, room))
         return room, 0, room.nbytes
 
@@ -250,6 +252,8 @@ class LedgerWriter:
                 f"this step of {self._label} has ended: begin another one with step()"
             )
         pieces, self._pieces = list(self._pieces.values()), None
+        if written_to:
+            pieces = [piece._replace(buffer=piece.buffer.copy(order="A")) for piece in pieces]
         step = self._next
         nbytes = sum(piece.buffer.nbytes for piece in pieces)
         self._wait_for_room(nbytes)

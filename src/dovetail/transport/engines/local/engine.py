@@ -128,7 +128,8 @@ def _capabilities(scheme: str, zero_copy: bool, woken: bool) -> Capabilities:
         woken_waits=woken,
         rename=True,
         persistent=scheme == "file",
-        several_nodes=False,
+        # What polls and copies takes nothing from the node that a file system of the network lacks.
+        several_nodes=scheme == "file" and not woken,
         policies=_POLICIES,
     )
 

@@ -1,0 +1,24 @@
+"""Streams across a network by ADIOS2's SST.
+
+Between ends of ours a stream keeps every policy: a small process, the *home* of the stream, keeps
+its ledger; a *carrier* beside each writer rank serves blocks over SST, also when the producer has
+left; a *mirror* beside each reader receives them into shared memory. ADIOS2 lives in carriers and
+mirrors only: it never holds up a simulation or a trainer.
+
+========================  ======================================================================
+module                    holds
+========================  ======================================================================
+:mod:`.home`              the process that keeps the ledger
+:mod:`.contact`           how it is found, and started
+:mod:`.line`              talking to it
+:mod:`.carrier`           the process that serves the blocks of a writer rank
+:mod:`.mirror`            the process that receives the blocks of a reader
+:mod:`.processes`         starting such processes
+:mod:`.sender`            the process that writes one SST stream
+:mod:`.medium`            what the ends of a stream share; :mod:`.outgoing` and :mod:`.incoming`
+                          blocks
+:mod:`.plain`             plain SST: recipes and foreign programs; :mod:`.plain_writer`,
+                          :mod:`.plain_reader`, and the process :mod:`.receiver`
+:mod:`.probe`             the process that finds out whether a data transport is here
+========================  ======================================================================
+"""

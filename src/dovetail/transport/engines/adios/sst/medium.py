@@ -1,0 +1,127 @@
+"""What the ends of a stream over SST share: the ledger at its home, and blocks on their way."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from dovetail.data.layout import Piece
+from dovetail.errors import (
+    DovetailError,
+    PeerLostError,
+)
+from dovetail.transport.engines.adios.sst.contact import Place
+from dovetail.transport.engines.adios.sst.line import Line
+from dovetail.transport.engines.local import places
+from dovetail.transport.ledger.medium import Block, Head
+
+
+class Where(NamedTuple):
+    """Where a block is to be had."""
+
+    carrier: str
+    number: int
+    unasked: bool
+    """It is sent to all readers, without being asked for."""
+
+
+class SstMedium:
+    """The ledger of a stream, at its home. Without blocks, it serves to describe and to remove."""
+
+    def __init__(self, place: Place, line: Line) -> None:
+        self.label = place.label
+        self._place = place
+        self._line = line
+        self._blocks = {name: Where(*where) for name, where in line.ask("blocks").items()}
+
+    # --- the log ----------------------------------------------------------------------------
+
+    def append(self, log: int, entry: str) -> int:
+        return int(self._line.ask("append", log, entry))
+
+    def read(self, log: int, start: int) -> list[str]:
+        return self._heard(self._line.ask("read", log, start))
+
+    def wait(self, log: int, start: int, timeout: float) -> list[str]:
+        return self._heard(self._line.ask("wait", log, start, timeout, within=timeout + 60.0))
+
+    def _heard(self, entries: list[str]) -> list[str]:
+        """Entries as they were said; which block lies where is noted."""
+        said = []
+        for entry in entries:
+            text, *where = entry.split("~")
+            if where:
+                name, carrier, number, unasked = where
+                self._blocks[name] = Where(carrier, int(number), unasked == "1")
+            said.append(text)
+        return said
+
+    def remove_log(self, log: int) -> None:
+        self._line.ask("remove_log", log)
+
+    def head(self) -> Head | None:
+        found = self._line.ask("head")
+        return None if found is None else Head(found["log"], found["state"])
+
+    def put_head(self, head: Head) -> None:
+        self._line.ask("put_head", {"log": head.log, "state": head.state})
+
+    # --- blocks -----------------------------------------------------------------------------
+
+    def put_block(self, name: str, pieces: Sequence[Piece], metadata: dict[str, str]) -> None:
+        raise DovetailError(f"this end of {self.label} does not write")
+
+    def get_block(self, name: str) -> Block | None:
+        raise DovetailError(f"this end of {self.label} does not read")
+
+    def blocks(self) -> list[str]:
+        return list(self._line.ask("blocks"))
+
+    def remove_block(self, name: str) -> None:
+        self._line.ask("remove_block", name)
+
+    def remove(self) -> None:
+        self._line.ask("remove")
+
+    def capacity(self) -> int:
+        status = os.statvfs(places.SHARED_MEMORY)
+        return status.f_bavail * status.f_frsize
+
+    # --- signs of life ----------------------------------------------------------------------
+
+    def lifeline(self, name: str) -> Presence:
+        return Presence(self._line, name)
+
+    def alive(self, names: Collection[str]) -> set[str]:
+        return set(names) & set(self._line.ask("alive"))
+
+    def close(self) -> None:
+        self._line.close()
+
+
+class Presence:
+    """A sign of life: a connection to the home."""
+
+    def __init__(self, line: Line, name: str) -> None:
+        self._line = line
+        self._name = name
+        line.ask("live", name)
+
+    def close(self) -> None:
+        try:
+            self._line.ask("die", self._name)
+        except (PeerLostError, OSError):
+            pass
+
+
+def address_of(place: Place, carrier: str) -> Path:
+    """Under which name the SST stream of a carrier is found. No two streams ever have the same."""
+    return place.folder / f"{place.name}.{carrier}"
+
+
+def store_folder(owner: str) -> Path:
+    """Where blocks on their way lie in shared memory."""
+    places.require_shared_memory()
+    return places.shared_root() / f"sst-{owner}.store"

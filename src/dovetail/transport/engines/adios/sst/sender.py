@@ -1,0 +1,120 @@
+"""The process that writes one SST stream, from a store in shared memory.
+
+It works for a producer of plain SST, any number of steps one after the other, or for a carrier:
+then it sends blocks to one mirror, as they are asked for.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import socket
+import traceback
+from pathlib import Path
+from typing import Any
+
+from dovetail import _native
+from dovetail.errors import KeyNotFoundError
+from dovetail.transport.engines.adios.library import open_engine, reason_of
+from dovetail.transport.engines.adios.sst import blocks
+from dovetail.transport.engines.adios.sst.home import locked
+from dovetail.transport.engines.adios.sst.network import fell_back, remove_contact, send_at_once
+from dovetail.transport.engines.adios.sst.processes import hold, remove_store
+from dovetail.transport.engines.adios.writing import VariableWriter
+
+LONGEST_WRITE = 10.0
+"""Seconds after which the writing of a block will never end, and this process is killed."""
+NEW_READERS_IN = 16
+"""Steps between two looks for new connections."""
+
+
+def serve(producer: socket.socket, settings: dict[str, Any]) -> None:
+    """Write what the producer says, until it says no more."""
+    folder = settings["store"]
+    store = _native.Store(folder, folder, 0, True, False, True)
+    hold(folder)
+    opened = open_engine("SST", settings["address"], "Write", settings["parameters"])
+    if why := fell_back():
+        raise RuntimeError(why)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGALRM, signal.SIG_DFL)
+    send_at_once()
+    writer = VariableWriter(opened)
+    _tell(producer, ["opened"])
+    lines = producer.makefile("rb")
+    step = 0
+    closing = False
+    for line in lines:
+        match json.loads(line):
+            case ["send", number]:
+                if step < NEW_READERS_IN or step % NEW_READERS_IN == 0:
+                    send_at_once()
+                memory, header, _ = store.get(str(number))
+                attributes = header[2].get("dovetail.attrs", "{}")
+                writer.write(step, attributes, blocks.placed(memory, header))
+                del memory
+                step += 1
+                with contextlib.suppress(KeyNotFoundError):
+                    store.remove(str(number))
+                _tell(producer, ["sent", number])
+            case ["serve", number]:
+                # SST can lock itself up when a reader dies while it is written to.
+                signal.setitimer(signal.ITIMER_REAL, LONGEST_WRITE)
+                _serve_block(store, writer, step, number)
+                signal.setitimer(signal.ITIMER_REAL, 0)
+                step += 1
+            case ["close", linger]:
+                closing = True
+                # Until the readers have taken what SST holds for them, but not for ever.
+                signal.setitimer(signal.ITIMER_REAL, linger)
+                writer.close()
+                signal.setitimer(signal.ITIMER_REAL, 0)
+                _tell(producer, ["closed"])
+                break
+    if not closing:  # the producer has died: no reader must take that for an end
+        remove_contact(Path(settings["address"]))
+        lock = Path(f"{settings['address']}.lock")
+        if lock.exists() and locked(lock) is not None:
+            lock.unlink(missing_ok=True)
+        if settings.get("owns_store"):
+            remove_store(settings["store"])
+        os._exit(1)
+
+
+def _serve_block(store: Any, writer: VariableWriter, step: int, number: int) -> None:
+    """One block of a stream of ours, with what it is; or word that it is gone."""
+    try:
+        memory, header, _ = store.get(str(number))
+    except KeyNotFoundError:
+        gone = blocks.Description(number, "gone", [], {})
+        writer.write(step, "{}", [], {blocks.VARIABLE: blocks.write(gone)})
+        return
+    attributes = header[2].get("dovetail.attrs", "{}")
+    description = blocks.Description(number, "block", blocks.of_header(header), dict(header[2]))
+    text = {blocks.VARIABLE: blocks.write(description)}
+    writer.write(step, attributes, blocks.placed(memory, header), text)
+
+
+def _tell(producer: socket.socket, message: list[Any]) -> None:
+    with contextlib.suppress(OSError):
+        producer.sendall(json.dumps(message).encode() + b"\n")
+
+
+def main(producer: socket.socket, settings: dict[str, Any]) -> None:
+    """Serve one producer."""
+    status = 0
+    try:
+        serve(producer, settings)
+    except RuntimeError as error:
+        _tell(producer, ["failed", reason_of(error)])
+        status = 1
+    except BaseException as error:
+        traceback.print_exc()
+        _tell(producer, ["failed", repr(error)])
+        status = 1
+    finally:
+        if settings.get("owns_store"):
+            remove_store(settings["store"])
+        os._exit(status)

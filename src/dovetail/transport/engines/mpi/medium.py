@@ -1,0 +1,182 @@
+"""A stream as its participants share it: a log at the leader, blocks where they were made."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Callable, Collection, Sequence
+from typing import Any
+
+from dovetail.data.layout import Piece
+from dovetail.errors import PeerLostError, TransportTimeoutError
+from dovetail.transport.deadlines import Deadline
+from dovetail.transport.engines.mpi.leader import lines_of, text_of
+from dovetail.transport.engines.mpi.office import Office
+from dovetail.transport.engines.mpi.post import Answer, MakeRoom, empty
+from dovetail.transport.ledger.medium import Block, Head
+from dovetail.transport.rooms import Rooms
+from dovetail.transport.values import encode_pieces, read_header
+
+PATIENCE = 10.0
+"""Seconds that a process which takes part has at least to answer, whatever a wait may take."""
+
+
+class MPIMedium:
+    """What the participants of one stream share: :class:`~dovetail.transport.ledger.Medium`.
+
+    Parameters
+    ----------
+    stream
+        Its name, without options.
+    leader
+        The rank in MPI_COMM_WORLD of the process that keeps its log.
+    timeout
+        Seconds in which every question must be answered, or :data:`PATIENCE` if that is more.
+    """
+
+    def __init__(
+        self, office: Office, stream: str, leader: int, label: str, timeout: float | None
+    ) -> None:
+        self.label = label
+        self._office, self._post = office, office.post
+        self._stream, self._leader = stream, leader
+        self._timeout = timeout
+        self._places: dict[str, int] = {}
+        """Which process a writer rank of an epoch belongs to."""
+        self._rooms = Rooms()
+
+    # --- the log ----------------------------------------------------------------------------
+
+    def append(self, log: int, entry: str) -> int:
+        return int(self._ask("append", log, entry).words[0])
+
+    def read(self, log: int, start: int) -> list[str]:
+        return lines_of(self._ask("read", log, start).payload)
+
+    def wait(self, log: int, start: int, timeout: float) -> list[str]:
+        return lines_of(self._ask("wait", log, start, timeout, seconds=timeout).payload)
+
+    def remove_log(self, log: int) -> None:
+        self._ask("remove_log", log)
+
+    def head(self) -> Head | None:
+        text = bytes(self._ask("head").payload)
+        if not text:
+            return None
+        kept = json.loads(text)
+        return Head(kept["log"], kept["state"])
+
+    def put_head(self, head: Head) -> None:
+        text = json.dumps({"log": head.log, "state": head.state})
+        self._ask("put_head", parts=[text.encode()])
+
+    # --- blocks -----------------------------------------------------------------------------
+
+    def put_block(self, name: str, pieces: Sequence[Piece], metadata: dict[str, str]) -> None:
+        encoded = encode_pieces(pieces, metadata)
+        if self._office.blocks.put(self._key(name), encoded.parts, encoded.nbytes, self.label):
+            self._post.tell(self._leader, "announce", self._stream, name)
+
+    def get_block(self, name: str) -> Block | None:
+        memory = self._fetch(name)
+        if memory is None:
+            return None
+        view = memoryview(memory).toreadonly()
+        header, _ = read_header(view, view.nbytes, f"block {name} of {self.label}")
+        return Block(view, header)
+
+    def _fetch(self, name: str) -> Any | None:
+        """The bytes of a block, from the process that holds it."""
+        writer = name.rpartition("/")[0]
+        place = self._places.get(writer)
+        memory = None if place is None else self._fetch_from(place, name)
+        if memory is None:
+            place = self._ask("where", name).words[0]
+            if place is None:
+                return None
+            self._places[writer] = place
+            memory = self._fetch_from(place, name)
+        return memory
+
+    def _fetch_from(self, place: int, name: str) -> Any | None:
+        if place == self._post.rank:
+            return self._office.blocks.whole(self._key(name))
+        answer = self._ask_process(
+            place, "get", self._leader, self._stream, name, room=self._rooms.take
+        )
+        return answer.payload if answer.words[0] else None
+
+    def blocks(self) -> list[str]:
+        return lines_of(self._ask("blocks").payload)
+
+    def remove_block(self, name: str) -> None:
+        self._ask("forget_block", name)
+
+    def remove(self) -> None:
+        self._ask("forget")
+
+    def _key(self, name: str) -> tuple[int, str, str]:
+        return self._leader, self._stream, name
+
+    def capacity(self) -> int:
+        return self._office.blocks.capacity
+
+    # --- signs of life ----------------------------------------------------------------------
+
+    def lifeline(self, name: str) -> MPILifeline:
+        self._ask("live", name)
+        return MPILifeline(lambda: self._post.tell(self._leader, "gone", self._stream, name))
+
+    def alive(self, names: Collection[str]) -> list[str]:
+        return lines_of(self._ask("alive", parts=text_of(list(names))).payload)
+
+    def close(self) -> None:
+        """Nothing: what it used is the process's."""
+
+    # --- talking ----------------------------------------------------------------------------
+
+    def _ask(
+        self, kind: str, *words: Any, parts: Sequence[Any] = (), seconds: float = 0.0
+    ) -> Answer:
+        """Ask the leader about this stream."""
+        return self._ask_process(
+            self._leader, kind, self._stream, *words, parts=parts, seconds=seconds
+        )
+
+    def _ask_process(
+        self,
+        to: int,
+        kind: str,
+        *words: Any,
+        parts: Sequence[Any] = (),
+        seconds: float = 0.0,
+        room: MakeRoom = empty,
+    ) -> Answer:
+        """Ask a process, which may take so many seconds more than usual.
+
+        Raises
+        ------
+        TransportTimeoutError
+        """
+        timeout = None if self._timeout is None else max(self._timeout, PATIENCE) + seconds
+        deadline = Deadline(timeout)
+        answer = self._post.ask(to, kind, *words, parts=parts, room=room, deadline=deadline)
+        if answer is None:
+            raise TransportTimeoutError(
+                f"rank {to} of MPI_COMM_WORLD, which takes part in {self.label}, has not answered "
+                f"{kind!r} within {deadline}: is it inside a call that lets no other thread of "
+                f"Python run? Give open_stream() a longer timeout, or let another rank lead "
+                f"(?leader=)"
+            )
+        return answer
+
+
+class MPILifeline:
+    """A participant that has not left."""
+
+    def __init__(self, end: Callable[[], None]) -> None:
+        self._end = end
+
+    def close(self) -> None:
+        with contextlib.suppress(PeerLostError):  # MPI's end is that of all lifelines
+            self._end()

@@ -1,0 +1,112 @@
+"""What the server does in one go: small scripts in its own language, Lua.
+
+No value passes through them. They are sent as text (``EVAL``), so that nothing depends on what a
+server remembers. ``KEYS`` of one call have one hash tag; the chunks of a value, whose number and
+version only its manifest says, are derived from it.
+"""
+
+from __future__ import annotations
+
+SHARED = b"""\
+local MOST = 65536
+local function chunks(key, prefix)
+  local head = redis.pcall('GETRANGE', key, 0, 71)
+  if type(head) ~= 'string' or string.sub(head, 1, 8) ~= 'DVCHUNKS' then return {} end
+  local nbytes = tonumber(string.sub(head, 41, 56), 16)
+  local each = tonumber(string.sub(head, 57, 72), 16)
+  if not nbytes or not each or each < 1 or nbytes > each * MOST then return {} end
+  local names = {}
+  for i = 0, math.ceil(nbytes / each) - 1 do
+    names[i + 1] = prefix .. string.sub(head, 9, 40) .. ':' .. i
+  end
+  return names
+end
+local function forget(key, prefix)
+  for _, name in ipairs(chunks(key, prefix)) do redis.call('UNLINK', name) end
+end
+"""
+
+FORGET = (
+    b"""\
+if redis.pcall('GETRANGE', KEYS[1], 0, 7) ~= 'DVCHUNKS' then return end
+"""
+    + SHARED
+    + b"""\
+forget(KEYS[1], ARGV[1])
+"""
+)
+"""KEYS: value. ARGV: prefix of its chunks. Remove the chunks of the value that is there."""
+
+PUBLISH = (
+    SHARED
+    + b"""\
+if redis.pcall('GETRANGE', KEYS[1], 0, 71) == ARGV[2] then return redis.status_reply('OK') end
+for i = 2, #KEYS do
+  if redis.call('PERSIST', KEYS[i]) == 0 then return redis.error_reply('LATE chunk expired') end
+end
+forget(KEYS[1], ARGV[1])
+redis.call('SET', KEYS[1], ARGV[2])
+redis.call(ARGV[3], ARGV[4], ARGV[5])
+return redis.status_reply('OK')
+"""
+)
+"""KEYS: value, chunks. ARGV: prefix, manifest, PUBLISH or SPUBLISH, channel, version.
+
+Harmless a second time."""
+
+REMOVE = (
+    SHARED
+    + b"""\
+forget(KEYS[1], ARGV[1])
+return redis.call('UNLINK', KEYS[1])
+"""
+)
+"""KEYS: value. ARGV: prefix of its chunks. The reply: 1 if there was a value."""
+
+REMOVE_IF = (
+    SHARED
+    + b"""\
+if redis.call('EXISTS', KEYS[1]) == 0 then return 1 end
+if redis.call('STRLEN', KEYS[1]) ~= tonumber(ARGV[2]) then return 0 end
+if redis.call('GETRANGE', KEYS[1], 0, #ARGV[3] - 1) ~= ARGV[3] then return 0 end
+forget(KEYS[1], ARGV[1])
+redis.call('UNLINK', KEYS[1])
+return 1
+"""
+)
+"""KEYS: value. ARGV: prefix, its length, its beginning. The reply: 0 if it is another one now."""
+
+MOVE = (
+    SHARED
+    + b"""\
+if redis.call('EXISTS', KEYS[1]) == 0 then return 0 end
+forget(KEYS[2], ARGV[2])
+for _, name in ipairs(chunks(KEYS[1], ARGV[1])) do
+  redis.call('RENAME', name, ARGV[2] .. string.sub(name, #ARGV[1] + 1))
+end
+redis.call('RENAME', KEYS[1], KEYS[2])
+redis.call(ARGV[3], ARGV[4], '')
+return 1
+"""
+)
+"""KEYS: value, its new name. ARGV: prefix, new prefix, PUBLISH or SPUBLISH, channel."""
+
+APPEND = b"""\
+local receipt = redis.call('GET', KEYS[2])
+if receipt then
+  local number, position = string.match(receipt, '^(%d+) (%d+)$')
+  if number == ARGV[2] then return tonumber(position) end
+end
+local position = redis.call('XLEN', KEYS[1])
+redis.call('XADD', KEYS[1], string.format('%.0f-0', position + 1), 'i', ARGV[1])
+redis.call('SET', KEYS[2], ARGV[2] .. ' ' .. string.format('%.0f', position), 'EX', ARGV[3])
+return position
+"""
+"""KEYS: list, receipt. ARGV: item, number, seconds. The reply: the position."""
+
+HEAD = b"""\
+local nbytes = redis.call('STRLEN', KEYS[1])
+if nbytes == 0 and redis.call('EXISTS', KEYS[1]) == 0 then return false end
+return {redis.call('GETRANGE', KEYS[1], 0, ARGV[1] - 1), nbytes}
+"""
+"""KEYS: value. ARGV: bytes. The reply: so much of its beginning, and its whole length."""
