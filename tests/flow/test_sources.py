@@ -248,7 +248,7 @@ def test_a_plan_is_read_back_as_it_was_written(
     from dovetail.flow import planning
 
     flow = workflow(one={"function": "parts:succeed", "process_count": 2, "cpus_per_process": 1})
-    plan = planning.make(flow, tmp_path, "label")
+    plan = planning.make(flow, tmp_path, "label", {})
     plan.write()
     assert Plan.read(tmp_path) == plan
 

@@ -7,7 +7,19 @@ from typing import Annotated
 
 import typer
 
-from dovetail.cli import bench, clean, engines, flow, report, run, store, stream, trace
+from dovetail.cli import (
+    bench,
+    clean,
+    engines,
+    flow,
+    gateway,
+    report,
+    run,
+    serve,
+    store,
+    stream,
+    trace,
+)
 from dovetail.cli.output import AsJson, print_json
 
 app = typer.Typer(
@@ -23,10 +35,12 @@ app = typer.Typer(
 app.add_typer(store.app, name="store")
 app.add_typer(stream.app, name="stream")
 app.add_typer(bench.app, name="bench")
+app.add_typer(gateway.app, name="gateway")
 app.command("run", epilog="Example: dovetail run flow.py --set trainer.minutes=20")(run.run)
 app.command("plan", epilog="Example: dovetail plan flow.py --launch")(flow.plan)
 app.command("validate", epilog="Example: dovetail validate flow.yaml")(flow.validate)
 app.command("report", epilog="Example: dovetail report runs/closure-20260314-101500")(report.report)
+app.command("serve", epilog="Example: dovetail serve 'redis://?capacity=4GiB'")(serve.serve)
 app.command("engines", epilog="Example: dovetail engines --json")(engines.engines)
 app.command("clean", epilog="Example: dovetail clean --dry-run")(clean.clean)
 app.command(

@@ -172,7 +172,7 @@ def _problems_of_urls(flow: Workflow) -> Iterator[str]:
                 continue
             try:
                 url = parse(text.replace("{run}", "/run"), purpose)
-                wiring.probe(url, purpose)
+                wiring.probe(url, purpose, name)
             except DovetailError as error:
                 yield f"{purpose} {name!r}: {error}"
                 continue

@@ -20,6 +20,7 @@ FILE = "plan.json"
 LOGS = "logs"
 RANKS = "ranks"
 TRACE = "trace"
+SERVERS = "servers"
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +32,18 @@ class Placed:
     """The cores that it is bound to; ``None`` if it may use any."""
     log: str
     """Its output, relative to the directory of the run. Restart k appends ``.k``."""
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedServer:
+    """What a component is that serves a stream or a store of the run."""
+
+    url: str
+    """At which a store can be opened as soon as it is ready: so long the others wait."""
+    serves: tuple[str, ...]
+    """The URLs of the run's streams and stores that lie on it."""
+    leaves: tuple[str, ...]
+    """What is removed after its end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +73,8 @@ class PlannedComponent:
     """Its ranks, in order."""
     launches: tuple[Launch, ...]
     """The command lines that start them."""
+    server: PlannedServer | None = None
+    """If it is one of the run's own servers: it ends after all others."""
 
     @property
     def runs(self) -> str:
@@ -104,6 +119,12 @@ class Plan:
             },
         }
 
+    def servers_of(self, component: PlannedComponent) -> list[PlannedServer]:
+        """The servers of the run that a component uses."""
+        used = {*component.reads.values(), *component.writes.values(), *component.stores.values()}
+        servers = [other.server for other in self.components if other.server is not None]
+        return [server for server in servers if not used.isdisjoint(server.serves)]
+
     def document(self) -> dict[str, Any]:
         """The plan as JSON values."""
         return asdict(self)
@@ -131,12 +152,15 @@ class Plan:
 
 
 def _component(fields: dict[str, Any]) -> PlannedComponent:
-    arguments = fields["arguments"]
+    arguments, server = fields["arguments"], fields["server"]
     return PlannedComponent(
         **fields
         | {
             "target": tuple(fields["target"]),
             "arguments": arguments if isinstance(arguments, dict) else tuple(arguments),
+            "server": None
+            if server is None
+            else PlannedServer(server["url"], tuple(server["serves"]), tuple(server["leaves"])),
             "placed": tuple(
                 Placed(
                     entry["rank"],

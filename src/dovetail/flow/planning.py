@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import os
 import socket
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
 from dovetail.flow import cores, launch, wiring
 from dovetail.flow.cores import Blocks
-from dovetail.flow.plan import TRACE, Placed, Plan, PlannedComponent
+from dovetail.flow.plan import TRACE, Placed, Plan, PlannedComponent, PlannedServer
 from dovetail.flow.schema import Component, Workflow
+from dovetail.flow.wiring import RunServer
 from dovetail.transport.url import variable_of
 
 _THREADS = "OMP_NUM_THREADS"
 
 
-def make(flow: Workflow, directory: Path, label: str) -> Plan:
+def make(flow: Workflow, directory: Path, label: str, servers: Mapping[str, RunServer]) -> Plan:
     """The plan of a run.
 
     Parameters
@@ -27,12 +29,14 @@ def make(flow: Workflow, directory: Path, label: str) -> Plan:
         Of the run; it need not exist.
     label
         What the names in shared memory of this run begin with.
+    servers
+        Of the run, by the URLs that ask for them.
     """
     there = str(directory)
     here = cores.available()
     blocks, _ = cores.assign(flow.components.values(), here)
-    streams = wiring.locate(flow.streams, "stream", there, label)
-    stores = wiring.locate(flow.stores, "store", there, label)
+    streams = wiring.locate(flow.streams, "stream", there, label, servers)
+    stores = wiring.locate(flow.stores, "store", there, label, servers)
     lent = [
         url
         for purpose, urls in (("stream", streams), ("store", stores))
@@ -46,9 +50,15 @@ def make(flow: Workflow, directory: Path, label: str) -> Plan:
         host=socket.gethostname(),
         cores=tuple(here),
         grace=flow.grace,
-        components=tuple(
-            _planned(component, blocks.get(component.name), there, streams, stores)
-            for component in flow.components.values()
+        components=(
+            *(
+                _server(server, _served(flow, text, streams, stores), there)
+                for text, server in servers.items()
+            ),
+            *(
+                _planned(component, blocks.get(component.name), there, streams, stores)
+                for component in flow.components.values()
+            ),
         ),
         streams=streams,
         stores=stores,
@@ -58,7 +68,9 @@ def make(flow: Workflow, directory: Path, label: str) -> Plan:
 
 def preview(flow: Workflow) -> Plan:
     """The plan of a run that has no directory yet: ``TIME`` stands for its name's end."""
-    return make(flow, Path("runs", f"{flow.name}-TIME").absolute(), f"{flow.name}-TIME")
+    directory = Path("runs", f"{flow.name}-TIME").absolute()
+    servers = wiring.servers(flow.streams, flow.stores, directory)
+    return make(flow, directory, f"{flow.name}-TIME", servers)
 
 
 def _planned(
@@ -100,6 +112,40 @@ def _planned(
             for rank in range(count)
         ),
         launches=(launch.mpi if component.mpi else launch.plain)(directory, name, count),
+    )
+
+
+def _served(
+    flow: Workflow, text: str, streams: Mapping[str, str], stores: Mapping[str, str]
+) -> tuple[str, ...]:
+    """The URLs of what is served by the server that one URL of the workflow asks for."""
+    return (
+        *(streams[name] for name, url in flow.streams.items() if url == text),
+        *(stores[name] for name, url in flow.stores.items() if url == text),
+    )
+
+
+def _server(server: RunServer, serves: tuple[str, ...], directory: str) -> PlannedComponent:
+    """A server of the run as a component; no component of a user can have such a name."""
+    described = server.description
+    component = f"{server.name}.server"
+    return PlannedComponent(
+        name=component,
+        kind="command",
+        target=described.command,
+        arguments=(),
+        mpi=False,
+        service=True,
+        restarts=0,
+        may_fail=False,
+        timeout=None,
+        reads={},
+        writes={},
+        stores={},
+        environment=dict(described.environment),
+        placed=(Placed(0, None, f"logs/{component}.0.log"),),
+        launches=launch.plain(directory, component, 1),
+        server=PlannedServer(described.url, serves, tuple(map(str, described.leaves))),
     )
 
 

@@ -23,12 +23,14 @@ from typing import Any, NoReturn
 
 from dovetail.flow import files, inside
 from dovetail.flow.launch import RANK_VARIABLES
-from dovetail.flow.plan import RANKS, Plan, PlannedComponent
+from dovetail.flow.plan import RANKS, Plan, PlannedComponent, PlannedServer
 from dovetail.flow.processes import die_with_parent
 
 ASKED_TO_END = 128 + signal.SIGTERM
 """The exit status of a component that SIGTERM asked to end."""
 
+_SECONDS_FOR_A_SERVER = 60.0
+"""How long a server of the run may take until it is ready."""
 _SECONDS_TO_END = 2.0
 """How long threads and exit handlers of a rank that failed may keep it."""
 _OURS = (__file__, runpy.__file__, importlib.__file__)
@@ -54,6 +56,8 @@ def main() -> None:
     if component.mpi:
         files.replace(note, started)
     work = _work(component, plan.folder)
+    for server in plan.servers_of(component):
+        _await(server)
     status = _status_of(work)
     if component.mpi:
         files.replace(note, started | {"ended": time.time(), "exit": status})
@@ -67,6 +71,13 @@ def _mpi_rank() -> int:
     sys.exit(
         f"none of {', '.join(RANK_VARIABLES)} is set: mpiexec did not tell this process its rank"
     )
+
+
+def _await(server: PlannedServer) -> None:
+    """Wait until a server of the run is ready."""
+    from dovetail.transport.registry import open_store
+
+    open_store(server.url, timeout=_SECONDS_FOR_A_SERVER).close()
 
 
 def _into_log(log: Path) -> None:

@@ -181,9 +181,13 @@ def start(flow: Workflow, output: str | os.PathLike[str] | None = None) -> Run:
     """Check a workflow, make its directory, and start its supervisor."""
     flow.check()
     directory = _make_directory(flow.name, output)
-    plan = planning.make(flow, directory, wiring.label_of(directory, secrets.token_hex(3)))
+    servers = wiring.servers(flow.streams, flow.stores, directory)
+    label = wiring.label_of(directory, secrets.token_hex(3))
+    plan = planning.make(flow, directory, label, servers)
     for folder in (LOGS, RANKS, TRACE, "checkpoints", "exhibits"):
         (directory / folder).mkdir(mode=0o700)
+    for server in servers.values():
+        server.description.prepare()
     plan.write()
     record.write_flow(directory, flow.document())
     ours, theirs = socket.socketpair()

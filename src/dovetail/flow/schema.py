@@ -159,7 +159,9 @@ class Workflow(CheckedModel):
         A list of :class:`Component`, or a mapping of names to components or their fields.
     stores, streams
         Names to URLs. A ``shm://`` without a location gets a name that no other run has, and a
-        ``file://`` without one lies in the run's directory, for which ``{run}`` stands.
+        ``file://`` without one lies in the run's directory, for which ``{run}`` stands. Where an
+        engine needs a server (``redis://``, ``dragon://``), a URL without a location has the run
+        start one.
     grace
         Seconds that a component has to end after it was asked to (SIGTERM); then it is killed.
     folder

@@ -152,6 +152,8 @@ class Supervisor:
                 self._judge(component)
         if self._ending is None:
             self._end_services()
+        else:
+            self._end_servers()
         if self._tree.look(self._components) or ended:
             self._write()
 
@@ -194,10 +196,20 @@ class Supervisor:
         if any(not (component.over or component.planned.service) for component in self._components):
             return
         living = [component for component in self._components if not component.over]
+        if all(component.planned.server for component in living):
+            self._end_servers()
+            return
+        living = [component for component in living if not component.planned.server]
         read = {name for component in living for name in component.planned.reads}
         last = [component for component in living if not read & {*component.planned.writes}]
         for component in last or living:
             component.ask_to_end()
+
+    def _end_servers(self) -> None:
+        """Ask the run's own servers to end, once nobody is left who may use them."""
+        if all(component.over or component.planned.server for component in self._components):
+            for component in self._components:
+                component.ask_to_end()
 
     def _interrupt(self) -> None:
         self._begin_to_end("interrupted", "all components were asked to end")
@@ -207,7 +219,8 @@ class Supervisor:
             return
         self._ending, self._reason = status, reason
         for component in self._components:
-            component.ask_to_end()
+            if component.planned.server is None:
+                component.ask_to_end()
 
     def _write(self) -> None:
         try:
@@ -273,9 +286,19 @@ class _Tree:
 
 
 def clear(plan: Plan) -> list[str]:
-    """Remove what a run made in shared memory; return what could not be removed."""
-    from dovetail.flow import wiring
+    """Remove what a run made in shared memory, and what its servers leave.
 
+    Returns
+    -------
+    list of str
+        What could not be removed.
+    """
+    from dovetail.flow import wiring
+    from dovetail.transport import serving
+
+    for component in plan.components:
+        if component.server is not None:
+            serving.remove(component.server.leaves)
     return [
         problem
         for purpose, urls in (("stream", plan.streams), ("store", plan.stores))

@@ -248,5 +248,10 @@ def _kind_of(key: str) -> str:
 
 
 def _place(url: str) -> str:
-    """A URL without its options."""
-    return url.partition("?")[0].rstrip("/")
+    """A URL without its options, but for those that name a stream or store on a server."""
+    location, _, query = url.partition("?")
+    named = [word for word in query.split("&") if word.startswith(_NAMING)]
+    return "?".join([location.rstrip("/"), *named])
+
+
+_NAMING = ("name=", "store=")
