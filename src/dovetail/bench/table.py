@@ -17,11 +17,11 @@ def lines(report: Report) -> list[str]:
         *_where(report),
         "",
     ]
-    text += _columns(
+    text += columns(
         [["BYTES", "PEER", "OPERATION", "MEDIAN", "QUARTILES", "RATE", "SHM IS FASTER BY"]]
         + _rows(report)
     )
-    text += ["", *_columns([["TARGET", "MEASURED", "HOLDS"], *map(_verdict, report.verdicts)])]
+    text += ["", *columns([["TARGET", "MEASURED", "HOLDS"], *map(verdict_row, report.verdicts)])]
     text += ["", *(f"{name} did not run: {why}" for name, why in report.skipped.items())]
     return text
 
@@ -46,12 +46,12 @@ def _rows(report: Report) -> list[list[str]]:
         rate = measurement.bytes_per_second
         rows.append(
             [
-                _size(label.nbytes),
+                in_size(label.nbytes),
                 label.peer,
                 label.operation,
-                _duration(measurement.median),
+                in_duration(measurement.median),
                 " - ".join(
-                    map(_duration, (measurement.lower_quartile, measurement.upper_quartile))
+                    map(in_duration, (measurement.lower_quartile, measurement.upper_quartile))
                 ),
                 f"{rate / 1e9:.2f} GB/s" if 1e7 <= rate < 1e13 else "",
                 f"{ratios[label]:.1f} ×" if label in ratios else "",
@@ -60,12 +60,14 @@ def _rows(report: Report) -> list[list[str]]:
     return rows
 
 
-def _verdict(verdict: Verdict) -> list[str]:
+def verdict_row(verdict: Verdict) -> list[str]:
+    """A target, what was measured, and whether it holds."""
     held = {True: "yes", False: "NO", None: "-"}[verdict.holds]
     return [verdict.target, verdict.measured, held]
 
 
-def _columns(rows: list[list[str]]) -> list[str]:
+def columns(rows: list[list[str]]) -> list[str]:
+    """Rows of cells as aligned lines."""
     widths = [max(len(row[place]) for row in rows) for place in range(len(rows[0]))]
     return [
         "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
@@ -73,12 +75,14 @@ def _columns(rows: list[list[str]]) -> list[str]:
     ]
 
 
-def _size(nbytes: int) -> str:
+def in_size(nbytes: int) -> str:
+    """A number of bytes in the largest unit that divides it."""
     for unit, name in ((1 << 20, "MiB"), (1 << 10, "KiB")):
         if nbytes >= unit and nbytes % unit == 0:
             return f"{nbytes // unit} {name}"
     return f"{nbytes} B"
 
 
-def _duration(seconds: float) -> str:
+def in_duration(seconds: float) -> str:
+    """A short time."""
     return f"{seconds * 1e6:.2f} µs" if seconds < 1e-3 else f"{seconds * 1e3:.2f} ms"

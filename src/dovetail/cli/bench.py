@@ -1,6 +1,7 @@
 """``dovetail bench``: measure the shared-memory engine beside memcpy, a Unix socket and Redis.
 
 ``bench learn`` measures samples on their way to a training loop, beside a loader in memory.
+``bench transports`` is in :mod:`dovetail.cli.transports`.
 
 ``--json`` prints the document of :meth:`dovetail.bench.run.Report.document`; ``--output FILE``
 writes it to a file as well as printing the table.
@@ -9,32 +10,27 @@ writes it to a file as well as printing the table.
 from __future__ import annotations
 
 import json
-import signal
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from dovetail.cli.measuring import names_in, progress, sizes_in, stop_in_order
 from dovetail.cli.output import AsJson, print_json
-from dovetail.quantities import bytes_in
+from dovetail.cli.transports import transports
 
 if TYPE_CHECKING:
     from dovetail.bench import Report
 
 app = typer.Typer(
-    help="Measure the shared-memory engine beside the limit of the machine and its peers.",
+    help="Measure engines beside the limit of the machine and their peers.",
     no_args_is_help=True,
     rich_markup_mode=None,
 )
-
-
-def _size_list(text: str) -> list[int]:
-    try:
-        return [bytes_in(word) for word in text.split(",")]
-    except ValueError as error:
-        raise typer.BadParameter(str(error)) from None
+app.command("transports", epilog="Example: dovetail bench transports --quick --output figures")(
+    transports
+)
 
 
 Sizes = Annotated[
@@ -114,27 +110,18 @@ def _measure(
     """Run one of the benchmarks as the command line asks for it."""
     if output is not None and not output.absolute().parent.is_dir():
         raise typer.BadParameter(f"there is no folder {output.parent}", param_hint="--output")
-    _stop_in_order()
+    stop_in_order()
     _print(
         bench(
-            sizes=_size_list(sizes),
+            sizes=sizes_in(sizes),
             repeats=repeat,
             batch_seconds=milliseconds / 1e3,
-            peers=_names(peers),
-            progress=_progress(),
+            peers=names_in(peers),
+            progress=progress(),
         ),
         output,
         as_json,
     )
-
-
-def _stop_in_order() -> None:
-    """Let a termination run through the ``finally`` blocks that stop what was started."""
-    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
-
-
-def _names(text: str | None) -> list[str] | None:
-    return None if text is None else [name.strip() for name in text.split(",")]
 
 
 def _print(report: Report, output: Path | None, as_json: bool) -> None:
@@ -146,9 +133,3 @@ def _print(report: Report, output: Path | None, as_json: bool) -> None:
         print_json(report.document())
     else:
         print("\n".join(lines(report)))
-
-
-def _progress() -> Callable[[str], None]:
-    if not sys.stderr.isatty():
-        return lambda _: None
-    return lambda text: print(f"measuring {text}", file=sys.stderr)
