@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import os
 import random
 from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import asdict
+from pathlib import Path
 
 import pytest
+from faults.engines import Engines, count_for, engine_of
 from faults.tally import Tally
 
 from dovetail.testing.child_fixtures import session_server
@@ -34,6 +39,18 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             item.add_marker(pytest.mark.timeout(seconds))
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--tallies", metavar="FILE", help="also write the counts of faults as JSON")
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    file = session.config.getoption("tallies", default=None)
+    if file:
+        tallies = session.config.stash.get(_TALLIES, [])
+        Path(file).write_text(json.dumps([asdict(tally) for tally in tallies], indent=1))
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     tallies = terminalreporter.config.stash.get(_TALLIES, [])
     if tallies:
@@ -45,10 +62,15 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 @pytest.fixture
 def faults(request: pytest.FixtureRequest) -> Tally:
     """The faults of one test, of the kind that its first line says."""
-    kind = (request.function.__doc__ or request.node.name).strip().splitlines()[0].rstrip(".")
-    if hasattr(request.node, "callspec"):
-        kind += f" [{request.node.callspec.id}]"
-    tally = Tally(kind, wanted(request.config))
+    title = (request.function.__doc__ or request.node.name).strip().splitlines()[0].rstrip(".")
+    parameters = getattr(request.node, "callspec", None)
+    kind = f"{title} [{parameters.id}]" if parameters else title
+    count = wanted(request.config)
+    if parameters and "engine" in parameters.params:
+        count = count_for(parameters.params["engine"], count)
+    policy = parameters.params.get("policy") if parameters else None
+    tally = Tally(kind, count, title=title, engine=engine_of(request.node))
+    tally.policy = None if policy is None else str(policy)
     request.config.stash.setdefault(_TALLIES, []).append(tally)
     return tally
 
@@ -67,3 +89,10 @@ def children(request: pytest.FixtureRequest) -> Iterator[ChildServer]:
     server = session_server(request)
     yield server
     server.close_children()
+
+
+@pytest.fixture(scope="session")
+def engines(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engines]:
+    """The engines that fault tests run on."""
+    with ExitStack() as stack:
+        yield Engines(tmp_path_factory.mktemp("engines"), stack)

@@ -14,6 +14,11 @@ class Tally:
     wanted: int
     sound: int = 0
     details: list[str] = field(default_factory=list)
+    title: str = ""
+    """The kind, without what it was caused on."""
+    engine: str | None = None
+    """The engine that the faults were caused on, where they are of one."""
+    policy: str | None = None
 
     def __iter__(self) -> Iterator[int]:
         """Go through the trials; each counts as sound if its body ends without an error."""

@@ -5,16 +5,19 @@ from __future__ import annotations
 import contextlib
 import random
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from faults import stream_roles as more_roles
 from faults.clearing import clear
+from faults.engines import STREAMS, Engines
 from faults.tally import Tally
 
 import dovetail as dv
 from dovetail.testing import stream_roles as roles
 from dovetail.testing.children import Child, ChildServer, wait_until
+from dovetail.testing.store_fixtures import with_options
 from dovetail.testing.values import unsealed
 
 SIZES = [4000, 20_000, 10]
@@ -27,10 +30,18 @@ every_policy = pytest.mark.parametrize(
 )
 
 
+@pytest.fixture(params=STREAMS)
+def engine(request: pytest.FixtureRequest) -> str:
+    name: str = request.param
+    return name
+
+
 @pytest.fixture
-def url(shm_url: str) -> str:
+def url(engines: Engines, engine: str) -> Iterator[str]:
     """A stream with room for only a few steps, so that space that is lost is missed."""
-    return f"{shm_url}?capacity=8MiB"
+    url = with_options(engines.url(engine, "stream"), capacity="8MiB")
+    yield url
+    clear(url)
 
 
 def start_writer(
