@@ -131,4 +131,4 @@ def _row(*cells: str) -> str:
 
 
 if __name__ == "__main__":
-    print(page(json.loads(Path(sys.argv[1]).read_text())))
+    print(page([tally for file in sys.argv[1:] for tally in json.loads(Path(file).read_text())]))
