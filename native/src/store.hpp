@@ -26,6 +26,7 @@
 #include "header_cache.hpp"
 #include "memory.hpp"
 #include "safetensors.hpp"
+#include "seen_names.hpp"
 
 namespace dovetail {
 
@@ -155,6 +156,8 @@ class Store : private Spares {
                                    bool header_only);
   Value load(Fd file, const struct stat& status, const std::string& key, bool header_only);
   bool has_file(const std::string& name);
+  bool is_named(const std::string& name);
+  bool comes_back(const std::string& name);
   void ring(const std::string& stem);
   bool wait_until(const std::string& stem, double timeout, const Interrupt& interrupt,
                   const std::function<bool()>& ready);
@@ -173,6 +176,7 @@ class Store : private Spares {
   std::unique_ptr<BlockPool> pool_;
   std::unique_ptr<ListEnds> list_ends_;
   HeaderCache headers_;
+  SeenNames seen_;  // where values are polled
   StoreCounters counters_;
 };
 

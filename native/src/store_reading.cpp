@@ -25,11 +25,18 @@ constexpr std::uint64_t largest_copied = 16384;
 constexpr std::size_t first_read = 1024;
 constexpr double patience_with_writers = 30;  // seconds to catch a value that is replaced meanwhile
 // Where others' changes are seen late (a file system of the network, or one that a program serves),
-// a file that is being replaced may be reported as missing or gone, or with the length of the one
-// before. So what is missing is so this many times in a row, and what is damaged for so long.
-constexpr int times_missed = 4;
+// a file that is being replaced may be reported as gone, or with the length of the one before; and
+// it has no name for a moment if somebody reads it (NFS and FUSE first give it another one). So a
+// value counts as damaged, or as missing, only if it is so for some time: longer if this process
+// has seen it before.
 constexpr double patience_with_caches = 3;  // seconds
-constexpr timespec until_the_next_look{0, 1'000'000};
+constexpr double patience_with_names = 0.25, patience_with_new_names = 0.002;
+constexpr std::int64_t first_pause_ns = 100'000, longest_pause_ns = 10'000'000;
+
+void pause(std::int64_t nanoseconds) {
+  const timespec span{0, nanoseconds};
+  nanosleep(&span, nullptr);
+}
 
 bool was_replaced(int error) { return error == ENOENT || error == ESTALE; }
 
@@ -110,21 +117,20 @@ std::optional<Value> Store::open_held(const std::string& name, const std::string
 std::optional<Value> Store::open_served(const std::string& name, const std::string& key,
                                         bool header_only) {
   const Deadline deadline(patience_with_caches);
-  for (int missed = 0;;) {
+  for (;;) {
     Fd file(openat(folder_.get(), name.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK));
     struct stat status{};
     if (!file || fstat(file.get(), &status) != 0) {
       const int error = errno;
-      if (error == ENOENT && ++missed == times_missed) return std::nullopt;
       if (error == ELOOP || error == ENXIO) throw_irregular(key);
+      if (error == ENOENT && !comes_back(name)) return std::nullopt;
       if (!was_replaced(error) || deadline.passed())
         throw_system_error("cannot open the value of", "'" + key + "'", error);
-      if (error != ENOENT) missed = 0;
       continue;
     }
-    missed = 0;
     if (!S_ISREG(status.st_mode)) throw_irregular(key);
     const bool ours = begins_as_ours(file.get());
+    seen_.add(name);
     try {
       return load(std::move(file), status, key, header_only);
     } catch (const Error& error) {
@@ -133,7 +139,7 @@ std::optional<Value> Store::open_served(const std::string& name, const std::stri
                              : error.status == Status::system && was_replaced(error.system_error);
       if (!again || deadline.passed()) throw;
     }
-    nanosleep(&until_the_next_look, nullptr);
+    pause(longest_pause_ns);
   }
 }
 
@@ -273,10 +279,25 @@ void Store::ring(const std::string& stem) {
 bool Store::exists(const std::string& key) { return has_file(file_of_stem(stem_for_reading(key))); }
 
 bool Store::has_file(const std::string& name) {
-  for (int missed = 0; missed < (options_.poll ? times_missed : 1); ++missed) {
-    if (faccessat(folder_.get(), name.c_str(), F_OK, AT_SYMLINK_NOFOLLOW) == 0) return true;
+  return is_named(name) || (options_.poll && comes_back(name));
+}
+
+// Whether a file that was missing just now is there after all.
+bool Store::comes_back(const std::string& name) {
+  const Deadline deadline(seen_.contain(name) ? patience_with_names : patience_with_new_names);
+  for (auto span = first_pause_ns; !is_named(name); span = std::min(2 * span, longest_pause_ns)) {
+    if (deadline.passed()) {
+      seen_.remove(name);
+      return false;
+    }
+    pause(span);
   }
-  return false;
+  return true;
+}
+
+bool Store::is_named(const std::string& name) {
+  struct stat status{};
+  return fstatat(folder_.get(), name.c_str(), &status, AT_SYMLINK_NOFOLLOW) == 0;
 }
 
 std::vector<std::string> Store::keys(const std::string& prefix) {

@@ -74,6 +74,7 @@ def test_a_stream_goes_on_after_links_were_cut(hosts: Hosts, on_hosts: On, url: 
     writer.join(PATIENT)
 
 
+@pytest.mark.soak
 def test_a_reader_behind_a_link_that_stays_cut_learns_it(
     hosts: Hosts, on_hosts: On, url: str
 ) -> None:

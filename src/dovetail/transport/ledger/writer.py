@@ -346,8 +346,8 @@ class LedgerWriter:
             self._replica.say(Closed(self._who, failed))
             self._replica.bury()
             self._replica.remove_if_done()
-        except StreamGoneError:
-            pass  # there is nobody left to be told
+        except (StreamGoneError, FileNotFoundError):
+            pass  # it was removed: there is nobody left to be told
         finally:
             self._lifeline.close()
             self._medium.close()

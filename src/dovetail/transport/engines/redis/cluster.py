@@ -38,8 +38,13 @@ class _Map(NamedTuple):
     """The first slot of each range, ascending."""
     lasts: list[int]
     servers: list[Server]
+    moved: dict[int, Server]
+    """Where slots are that have moved since."""
 
     def at(self, slot: int) -> Server | None:
+        moved = self.moved.get(slot)
+        if moved is not None:
+            return moved
         index = bisect.bisect_right(self.firsts, slot) - 1
         return self.servers[index] if index >= 0 and slot <= self.lasts[index] else None
 
@@ -69,7 +74,7 @@ class Cluster:
         self._rooms = Rooms()
         self._servers: dict[Address, Server] = {}
         self._lock = threading.Lock()
-        self._map = _Map([], [], [])
+        self._map = _Map([], [], [], {})
         self._looked = -1.0
         self.sharded_news = False
         self.split = True
@@ -208,20 +213,23 @@ class Cluster:
                 host = asked.host
             ranges.append((first, last, self._server(Address(host, primary[1]))))
         ranges.sort(key=lambda item: item[0])
-        return (
-            _Map(*(list(column) for column in zip(*ranges, strict=True)))
-            if ranges
-            else _Map([], [], [])
-        )
+        return _Map(*([item[column] for item in ranges] for column in range(3)), {})
 
     def _take_note(self, moved: Refusal) -> None:
-        """A slot has moved: look where all of them are now."""
-        match = re.fullmatch(r"MOVED \d+ (.+):(\d+)", moved.text)
-        first = [Address(match[1].strip("[]"), int(match[2]))] if match is not None else []
+        """A slot has moved: look where all of them are now, and believe who said it of this one.
+
+        The server that it names may not have heard of all others yet.
+        """
+        match = re.fullmatch(r"MOVED (\d+) (.+):(\d+)", moved.text)
+        if match is None:  # the server does not say where it can be reached
+            self._look_again(Patience(self._timeout))
+            return
+        there = Address(match[2].strip("[]"), int(match[3]))
         try:
-            self._look(_SECONDS_TO_ASK, first)
+            self._look(_SECONDS_TO_ASK, [there])
         except LostError:
             return  # whoever asks next meets it, and has a deadline
+        self._map.moved[int(match[1])] = self._server(there)
 
     def _server(self, address: Address) -> Server:
         with self._lock:

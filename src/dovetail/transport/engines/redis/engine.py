@@ -60,11 +60,11 @@ class RedisEngine:
         return open_place(place_of(url), url.scheme, timeout)
 
     def open_writer(self, url: URL, policy: Policy, participant: Participant) -> StreamWriter:
-        medium = _medium_of(url, participant.timeout)
+        medium = _medium_of(url, _patience(participant))
         return ledger.open_writer(shown(url), medium, policy, participant)
 
     def open_reader(self, url: URL, participant: Participant) -> StreamReader:
-        return ledger.open_reader(shown(url), _medium_of(url, participant.timeout), participant)
+        return ledger.open_reader(shown(url), _medium_of(url, _patience(participant)), participant)
 
     def describe_stream(self, url: URL) -> StreamDescription:
         return ledger.describe_stream(shown(url), _medium_of(url, ONLOOKERS_PATIENCE))
@@ -104,6 +104,12 @@ def open_place(place: Place, scheme: str, timeout: float | None) -> RedisStore:
         route.close()
         raise
     return RedisStore(place, route, _capabilities(all(kept), scheme), timeout)
+
+
+def _patience(participant: Participant) -> float | None:
+    """Seconds for the server: who waits only briefly for the other side still needs the server."""
+    timeout = participant.timeout
+    return None if timeout is None else max(timeout, ONLOOKERS_PATIENCE)
 
 
 def _medium_of(url: URL, timeout: float | None) -> OpenMedium:

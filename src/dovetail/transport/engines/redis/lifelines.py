@@ -111,7 +111,7 @@ class Lifeline:
                     connection.replies.next_push()
             except (OSError, ProtocolError):
                 self._held = None
-                connection.close()
+                held[0].lose(connection)  # the server may not know of it yet
         if self._held is not None:
             self._held[1].close()
 
