@@ -15,7 +15,7 @@ import time
 import mpi4py
 import numpy as np
 
-if sys.argv[1] == "serialized":
+if sys.argv[1:2] == ["serialized"]:
     mpi4py.rc.thread_level = "serialized"
 from mpi4py import MPI
 
