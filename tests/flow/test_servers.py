@@ -78,7 +78,9 @@ def test_the_password_of_a_server_is_in_no_file_but_its_own(workflow: Make, outp
             with pytest.raises(dv.AccessDeniedError):
                 dv.open_store(f"redis+unix://{parse(url, 'store').location}")
         holders = [
-            path for path in output.rglob("*") if path.is_file() and password in path.read_text()
+            path
+            for path in output.rglob("*")
+            if path.is_file() and password.encode() in path.read_bytes()
         ]
         assert sorted(path.name for path in holders) == ["password", "server.conf"]
         assert {stat.S_IMODE(path.stat().st_mode) for path in holders} == {0o600}

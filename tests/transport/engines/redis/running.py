@@ -240,6 +240,9 @@ class RunningCluster:
     def _join(self, connections: list[Connection]) -> None:
         shards = len(self.servers)
         for number, connection in enumerate(connections):
+            # Else two that have the same would quarrel about slots that move.
+            assert connection.call("CLUSTER", "SET-CONFIG-EPOCH", number + 1) == b"OK"
+        for number, connection in enumerate(connections):
             other = self.servers[(number + 1) % shards]
             bus = next(line.split()[1] for line in other._settings if "cluster-port" in line)
             meet = connection.call("CLUSTER", "MEET", LOOPBACK, other.port, bus)

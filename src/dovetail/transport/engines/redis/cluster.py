@@ -206,14 +206,15 @@ class Cluster:
         raise LostError(how, began)
 
     def _read(self, asked: Address, reply: Any) -> _Map:
-        ranges = []
+        ranges: list[tuple[Any, ...]] = []
         for first, last, primary, *_ in reply or []:
             host = bytes(primary[0] or b"").decode()
             if not host or host == "?":
                 host = asked.host
             ranges.append((first, last, self._server(Address(host, primary[1]))))
         ranges.sort(key=lambda item: item[0])
-        return _Map(*([item[column] for item in ranges] for column in range(3)), {})
+        firsts, lasts, servers = ([item[column] for item in ranges] for column in range(3))
+        return _Map(firsts, lasts, servers, {})
 
     def _take_note(self, moved: Refusal) -> None:
         """A slot has moved: look where all of them are now, and believe who said it of this one.
