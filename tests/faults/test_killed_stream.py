@@ -215,7 +215,7 @@ def test_both_ends(
             child.kill()
         # Unless the reader had just heard of the writer's end, and cleared up as the last to leave.
         with contextlib.suppress(dv.KeyNotFoundError):
-            assert dv.describe_stream(url).state == "lost"
+            wait_until(lambda: dv.describe_stream(url).state == "lost", "the loss to be seen")
             clear(url)
         with pytest.raises(dv.KeyNotFoundError):
             dv.describe_stream(url)
