@@ -58,7 +58,8 @@ soak: environment
 
 guarantees: environment
 	@mkdir -p runs
-	$(BIN)/python -m pytest tests/faults --tallies runs/faults.json $(ARGS)
+	DOVETAIL_FAULT_COUNT=$${DOVETAIL_FAULT_COUNT:-100} \
+	  $(BIN)/python -m pytest --soak tests/faults --tallies runs/faults.json $(ARGS)
 	$(BIN)/python docs/guarantees.py runs/faults.json > docs/engines/guarantees.md
 
 docs: environment

@@ -205,6 +205,7 @@ void Store::remove(const std::string& key) {
   while (!blocks.withdraw(folder_.get(), name)) {
     if (!options_.poll || !has_file(name)) throw_not_found(key);
   }
+  seen_.remove(name);
 }
 
 void Store::rename(const std::string& key, const std::string& new_key) {
@@ -221,6 +222,7 @@ void Store::rename(const std::string& key, const std::string& new_key) {
     throw_system_error("cannot rename", "'" + key + "' to '" + new_key + "'", errno);
   }
   if (replaces) control_->account.credit(static_cast<std::uint64_t>(replaced.st_blocks) * 512);
+  seen_.remove(from);
   ring(stem);
 }
 

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import itertools
 import os
+import shutil
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pytest
 import requirements
@@ -49,6 +51,23 @@ def _file_over_store(engines: Engines) -> Callable[[str], str]:
     return lambda name: f"file://{engines.folder}/{name}?over=store&lost_after=3s"
 
 
+def _daos(engines: Engines) -> Callable[[str], str]:
+    """A mount like that of a container, of which DAOS itself needs hardware."""
+    from transport.engines.local.served import Served
+
+    from dovetail.transport.engines.daos.mounts import USUAL
+
+    pool = USUAL / f"dovetail-faults-{os.getpid()}"
+    engines.stack.callback(shutil.rmtree, pool, ignore_errors=True)
+    engines.stack.enter_context(Served("dfuse", engines.folder / "daos", pool / "results"))
+
+    def url(name: str) -> str:
+        options = "?lost_after=3s" if name.startswith("stream") else ""
+        return f"daos://{pool.name}/results/{name}{options}"
+
+    return url
+
+
 def _redis(engines: Engines) -> Callable[[str], str]:
     from transport.engines.redis.running import on_a_socket
 
@@ -85,6 +104,7 @@ ENGINES: dict[str, tuple[Callable[[Engines], Callable[[str], str]], str | None]]
     "shm": (_shm, None),
     "file": (_file, None),
     "file over a store": (_file_over_store, None),
+    "daos": (_daos, "bindfs"),
     "redis": (_redis, "redis"),
     "redis+cluster": (_redis_cluster, "redis"),
     "dragon": (_dragon, "dragon"),
@@ -93,10 +113,17 @@ ENGINES: dict[str, tuple[Callable[[Engines], Callable[[str], str]], str | None]]
 }
 """How each is started, and what it needs."""
 
-STREAMS = ["shm", "file over a store", "redis", "redis+cluster", "dragon", "sst", "bp5"]
-STORES = ["shm", "file", "redis", "redis+cluster", "dragon"]
+STREAMS = ["shm", "file over a store", "daos", "redis", "redis+cluster", "dragon", "sst", "bp5"]
+STORES = ["shm", "file", "daos", "redis", "redis+cluster", "dragon"]
 FEWER = 50
 """By how much fewer faults are caused on engines that take their time."""
+
+
+def each_of(names: list[str], *every_day: str) -> list[Any]:
+    """Parameters of tests on these engines, of which some run every day."""
+    return [
+        name if name in every_day else pytest.param(name, marks=pytest.mark.soak) for name in names
+    ]
 
 
 def count_for(engine: str, wanted: int) -> int:

@@ -16,7 +16,7 @@ import pytest
 from faults import engine_roles
 from faults import roles as more_roles
 from faults.clearing import clear
-from faults.engines import STORES, STREAMS, Engines
+from faults.engines import STORES, STREAMS, Engines, each_of
 from faults.tally import Tally
 
 import dovetail as dv
@@ -29,8 +29,10 @@ from dovetail.testing.values import sealed, unsealed
 SIZES = [20_000, 4_000, 300]
 LATEST = 0.05
 """Seconds after which a child is killed at the latest."""
-on_streams = pytest.mark.parametrize("engine", STREAMS)
-on_stores = pytest.mark.parametrize("engine", STORES)
+on_streams = pytest.mark.parametrize(
+    "engine", each_of(STREAMS, "shm", "redis", "dragon", "sst", "bp5")
+)
+on_stores = pytest.mark.parametrize("engine", each_of(STORES, "shm", "file", "redis", "dragon"))
 every_policy = pytest.mark.parametrize(
     "policy", [dv.lockstep(), dv.buffered(2), dv.latest(), dv.work_queue(2)], ids=str
 )

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from faults import stream_roles as more_roles
 from faults.clearing import clear
-from faults.engines import STREAMS, Engines
+from faults.engines import STREAMS, Engines, each_of
 from faults.tally import Tally
 
 import dovetail as dv
@@ -30,7 +30,7 @@ every_policy = pytest.mark.parametrize(
 )
 
 
-@pytest.fixture(params=STREAMS)
+@pytest.fixture(params=each_of(STREAMS, "shm", "redis"))
 def engine(request: pytest.FixtureRequest) -> str:
     name: str = request.param
     return name

@@ -19,7 +19,8 @@ pytestmark = pytest.mark.requires("mpi")
 RANKS = Path(__file__).with_name("mpi_ranks.py")
 COUNT, JOBS = 10, 4
 """Faults of a kind in an ordinary run; and of those that end a job, each with a job of its own."""
-DEADLINE = 100
+SECONDS, SECONDS_EACH = 60, 0.3
+"""In which a job is done: to start, and for each trial."""
 every_policy = pytest.mark.parametrize(
     "policy", [dv.lockstep(), dv.buffered(2), dv.latest(), dv.work_queue(2)], ids=str
 )
@@ -37,20 +38,21 @@ def start(
     )  # fmt: skip
 
 
-def output_of(job: subprocess.Popen[str]) -> str:
+def output_of(job: subprocess.Popen[str], trials: int) -> str:
     """All that a job writes until it ends."""
+    deadline = SECONDS + SECONDS_EACH * trials
     with job:
         try:
-            return job.communicate(timeout=DEADLINE)[0]
+            return job.communicate(timeout=deadline)[0]
         except subprocess.TimeoutExpired:
             job.terminate()  # mpiexec ends its ranks
-            raise AssertionError(f"not done in {DEADLINE} s: {job.communicate()[0]}") from None
+            raise AssertionError(f"not done in {deadline} s: {job.communicate()[0]}") from None
 
 
 def cause(ranks: int, role: str, policy: dv.Policy, chance: random.Random, faults: Tally) -> None:
     """So many faults of a kind in one job."""
     job = start(ranks, role, policy, faults.wanted, chance.randrange(1 << 30))
-    output = output_of(job)
+    output = output_of(job, faults.wanted)
     faults.sound = output.count("sound")
     assert job.returncode == 0, output
     assert faults.sound == faults.wanted
@@ -87,7 +89,7 @@ def test_killed_rank(chance: random.Random, faults: Tally, request: pytest.Fixtu
         faults.wanted = min(faults.wanted, JOBS)
     for _ in faults:
         job = start(3, "killed", dv.buffered(2), 1, chance.randrange(1 << 30))
-        output = output_of(job)
+        output = output_of(job, 1)
         assert job.returncode != 0, output
         assert "clean end" not in output
         assert not [one for one in psutil.process_iter(["cmdline"])

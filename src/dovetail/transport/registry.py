@@ -39,6 +39,7 @@ _OWN = (
     "dovetail.transport.engines.adios",
     "dovetail.transport.engines.dragon",
     "dovetail.transport.engines.mpi",
+    "dovetail.transport.engines.daos",
 )
 """The engines of this package. None imports what it is made of before it is used."""
 

@@ -24,20 +24,29 @@ _BESIDE = 'mount --bind "$1" "$2" && shift 2 && exec "$@"'
 class Served:
     """A folder, and two mounts of it.
 
+    Parameters
+    ----------
+    program
+        What serves it: ``bindfs``; ``sshfs``, which has neither hard links nor file numbers that
+        last; or ``dfuse``, which is ``bindfs`` under the name that DAOS mounts have.
+    folder
+        Where all of it lies.
+    here
+        Where to mount it instead.
+
     Attributes
     ----------
     here
         Where this process sees it, and where :meth:`children` see it through the other mount.
     """
 
-    def __init__(self, program: str, folder: Path) -> None:
+    def __init__(self, program: str, folder: Path, here: Path | None = None) -> None:
         self._program = program
-        self._behind, self.here, self._there = (
-            folder / name for name in ("behind", "here", "there")
-        )
+        self._behind, self._there = folder / "behind", folder / "there"
+        self.here = here or folder / "here"
         self._servers: list[subprocess.Popen[bytes]] = []
         for place in (self._behind, self.here, self._there):
-            place.mkdir()
+            place.mkdir(parents=True)
         self._mount(self.here)
         self._mount(self._there)
 
@@ -56,14 +65,19 @@ class Served:
             server.wait(PATIENCE)
 
     def _mount(self, place: Path) -> None:
-        if self._program == "bindfs":
-            self._start(["bindfs", "-f", self._behind, place])
-        else:
-            ours, theirs = socket.socketpair()
-            with ours, theirs:
-                self._start([SFTP_SERVER], ours)
+        match self._program:
+            case "bindfs":
+                self._start(["bindfs", "-f", self._behind, place])
+            case "dfuse":
+                options = "fsname=dfuse,subtype=daos"
+                self._start(["bindfs", "-f", "-o", options, self._behind, place])
+            case "sshfs":
                 options = "passive,disable_hardlink,dcache_timeout=1"
-                self._start(["sshfs", "-f", "-o", options, f"far:{self._behind}", place], theirs)
+                ours, theirs = socket.socketpair()
+                with ours, theirs:
+                    self._start([SFTP_SERVER], ours)
+                    far = f"far:{self._behind}"
+                    self._start(["sshfs", "-f", "-o", options, far, place], theirs)
         wait_until(lambda: os.path.ismount(place), f"{place} to be mounted")
 
     def _start(self, command: Sequence[str | Path], end: socket.socket | None = None) -> None:

@@ -88,21 +88,26 @@ class LedgerStream(OnServed, StreamContract):
         return f"file://{served.here}/{next(_numbers)}?lost_after=3s"
 
 
+# Every day daos:// runs on it: tests/transport/engines/daos.
+@pytest.mark.soak
 @pytest.mark.requires("bindfs")
 class TestStoreOnBindfs(PlainStore):
     program = "bindfs"
 
 
+@pytest.mark.soak
 @pytest.mark.requires("bindfs")
 class TestStreamOnBindfs(LedgerStream):
     program = "bindfs"
 
 
+@pytest.mark.soak
 @pytest.mark.requires("sshfs")
 class TestStoreOnSshfs(PlainStore):
     program = "sshfs"
 
 
+@pytest.mark.soak
 @pytest.mark.requires("sshfs")
 class TestStreamOnSshfs(LedgerStream):
     program = "sshfs"

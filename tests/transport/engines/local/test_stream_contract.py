@@ -29,6 +29,7 @@ class TestOverAStore(StreamContract):
         return f"file://{tmp_path}/fields?over=store&lost_after=5s"
 
 
+@pytest.mark.soak
 class TestOverAPolledStore(StreamContract):
     """As on a network file system."""
 

@@ -22,6 +22,7 @@ from mpi4py import MPI
 import dovetail as dv
 from dovetail.testing.stream_fixtures import POLICIES, read_all, write
 from dovetail.testing.values import unsealed
+from dovetail.transport.ledger import replica
 
 WORLD = MPI.COMM_WORLD
 ROWS, COLUMNS = 12, 7
@@ -172,6 +173,12 @@ def write_sealed(url: str, steps: str, count: str, window: str = "2") -> None:
         for number in range(int(steps)):
             write(out, number, int(count))
     assert WORLD.recv(source=WORLD.size - 1, tag=3) == "read"
+
+
+def write_long(url: str, steps: str) -> None:
+    """Write on and on: the log of the stream is continued in another one many times."""
+    replica.LOG_LENGTH = 50
+    write_sealed(url, steps, "10", "3")
 
 
 def read_sealed(url: str, steps: str) -> None:

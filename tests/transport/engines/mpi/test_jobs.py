@@ -89,6 +89,12 @@ def test_many_small_steps() -> None:
     assert "read 1000" in job((1, "write_sealed 1000 10 8"), (1, "read_sealed 1000"))
 
 
+@pytest.mark.parametrize("leader", [0, 1])
+def test_logs_are_continued_in_others(leader: int) -> None:
+    output = job((1, "write_long 500"), (1, "read_sealed 500"), url=f"{URL}?leader={leader}")
+    assert "read 500" in output
+
+
 def test_steps_are_filled_in_place_and_held_as_long_as_somebody_wants() -> None:
     assert "held 6" in job((1, "fill_in_place"), (1, "read_filled"))
 

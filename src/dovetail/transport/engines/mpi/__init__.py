@@ -10,6 +10,7 @@ module              holds
 :mod:`.messages`    how a message lies in the bytes that are sent
 :mod:`.post`        messages between processes, and the thread that attends to them
 :mod:`.leader`      what the leader keeps: logs, who is there, where blocks lie
+:mod:`.copies`        copies of logs in the processes that follow them
 :mod:`.blocks`      the blocks of this process
 :mod:`.office`      all of these in one process, from its first stream to the end of MPI
 :mod:`.medium`      a stream as its participants share it

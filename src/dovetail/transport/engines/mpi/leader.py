@@ -2,41 +2,54 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from dovetail.transport.engines.mpi.messages import Message
+from dovetail.transport.engines.mpi.messages import Message, lines_of, text_of
 from dovetail.transport.engines.mpi.post import Post, Reply
 
 
-class _Parked(NamedTuple):
-    """Somebody who waits for an entry."""
+class _Unanswered(NamedTuple):
+    """Somebody who has appended an entry."""
 
-    log: int
-    start: int
-    until: float
-    """By the clock of :func:`time.monotonic`."""
+    process: int
+    position: int
     reply: Reply
+
+
+@dataclass(slots=True)
+class _Log:
+    """One log, and who has a copy of it."""
+
+    entries: list[str] = field(default_factory=list)
+    life: int = 0
+    """How many logs had this number before."""
+    followers: set[int] = field(default_factory=set)
+    told: int = 0
+    """How many entries the followers know."""
+    unanswered: list[_Unanswered] = field(default_factory=list)
 
 
 @dataclass(slots=True)
 class _Record:
     """What is kept of one stream."""
 
-    logs: dict[int, list[str]] = field(default_factory=dict)
+    logs: dict[int, _Log] = field(default_factory=dict)
     head: bytes = b""
     """The head of the logs as JSON; empty while the first log is the present one."""
     blocks: dict[str, int] = field(default_factory=dict)
     """Which process holds a block, by its name."""
     living: dict[str, int] = field(default_factory=dict)
     """Which process a participant belongs to, by its id."""
-    parked: list[_Parked] = field(default_factory=list)
 
-    @property
-    def idle(self) -> bool:
+    def has_entries(self) -> bool:
+        """Whether it is not ended, or not read to the end."""
+        return any(log.entries for log in self.logs.values())
+
+    def is_idle(self) -> bool:
         """Whether nothing of it is left, and nobody waits."""
-        return not (self.logs or self.head or self.blocks or self.living or self.parked)
+        followed = any(log.followers for log in self.logs.values())
+        return not (self.has_entries() or followed or self.head or self.blocks or self.living)
 
 
 class Leader:
@@ -48,73 +61,100 @@ class Leader:
     def __init__(self, post: Post) -> None:
         self._post = post
         self._records: dict[str, _Record] = {}
+        self._news: dict[tuple[str, int], _Log] = {}
+        """Logs that have entries which their followers have not been told of."""
         for kind in (
-            "append", "read", "wait", "remove_log", "head", "put_head", "announce", "where",
+            "append", "follow", "unfollow", "remove_log", "head", "put_head", "announce", "where",
             "blocks", "forget_block", "forget", "live", "gone", "alive",
         ):  # fmt: skip
             post.serve(kind, getattr(self, f"_{kind}"))
-        post.chore(self._release_the_overdue)
+        post.chore(self._tell_the_news)
 
-    @property
     def has_streams(self) -> bool:
-        """Whether some stream is not ended and read."""
-        return any(record.logs for record in self._records.values())
+        """Whether some stream is not ended, or not read to the end."""
+        return any(record.has_entries() for record in self._records.values())
 
     def bury(self, process: int) -> None:
         """A process has left: none of its participants lives on."""
         for record in self._records.values():
             for who in [who for who, at in record.living.items() if at == process]:
                 del record.living[who]
+            for log in record.logs.values():
+                log.followers.discard(process)
         self._drop_idle()
 
     def _of(self, message: Message) -> _Record:
         return self._records.setdefault(message.words[0], _Record())
 
     def _drop_idle(self) -> None:
-        for name in [name for name, record in self._records.items() if record.idle]:
+        for name in [name for name, record in self._records.items() if record.is_idle()]:
             del self._records[name]
 
     # --- logs -------------------------------------------------------------------------------
 
     def _append(self, message: Message, reply: Reply) -> None:
-        record = self._of(message)
-        _, log, entry = message.words
-        entries = record.logs.setdefault(log, [])
-        entries.append(entry)
-        reply(len(entries) - 1)
-        for parked in list(record.parked):
-            if parked.log == log and parked.start < len(entries):
-                record.parked.remove(parked)
-                parked.reply(parts=text_of(entries[parked.start :]))
+        name, number, entry = message.words
+        log = self._of(message).logs.setdefault(number, _Log())
+        log.unanswered.append(_Unanswered(message.source, len(log.entries), reply))
+        log.entries.append(entry)
+        self._news[name, number] = log
 
-    def _read(self, message: Message, reply: Reply) -> None:
-        _, log, start = message.words
-        reply(parts=text_of(self._of(message).logs.get(log, [])[start:]))
+    def _tell_the_news(self) -> bool:
+        """Tell followers of all that was appended since, before anybody has an answer.
+
+        Who waits for an answer gets the news with it.
+        """
+        if not self._news:
+            return False
+        for (name, number), log in self._news.items():
+            start, text = log.told, text_of(log.entries[log.told :])
+            log.told = len(log.entries)
+            answered = {one.process for one in log.unanswered}
+            for process in log.followers - answered:
+                self._post.tell(process, "entries", name, number, log.life, start, parts=text)
+            for process, position, reply in log.unanswered:
+                news = text if process in log.followers and process in answered else []
+                answered.discard(process)
+                reply(position, log.life, start, parts=news)
+            log.unanswered = []
+        self._news = {}
+        return True
+
+    def _follow(self, message: Message, reply: Reply) -> None:
+        self._tell_the_news()
+        log = self._of(message).logs.setdefault(message.words[1], _Log())
+        log.followers.add(message.source)
+        reply(log.life, parts=text_of(log.entries))
+
+    def _unfollow(self, message: Message, reply: Reply) -> None:
+        log = self._of(message).logs.get(message.words[1])
+        if log is not None:
+            log.followers.discard(message.source)
         self._drop_idle()
-
-    def _wait(self, message: Message, reply: Reply) -> None:
-        record = self._of(message)
-        _, log, start, seconds = message.words
-        entries = record.logs.get(log, [])
-        if start < len(entries):
-            reply(parts=text_of(entries[start:]))
-        else:
-            record.parked.append(_Parked(log, start, time.monotonic() + seconds, reply))
-
-    def _release_the_overdue(self) -> bool:
-        now = time.monotonic()
-        released = False
-        for record in self._records.values():
-            for parked in [one for one in record.parked if one.until <= now]:
-                record.parked.remove(parked)
-                parked.reply()
-                released = True
-        return released
 
     def _remove_log(self, message: Message, reply: Reply) -> None:
-        self._of(message).logs.pop(message.words[1], None)
+        self._clear(self._of(message), *message.words)
         reply()
         self._drop_idle()
+
+    def _forget(self, message: Message, reply: Reply) -> None:
+        record = self._of(message)
+        for number in record.logs:
+            self._clear(record, message.words[0], number)
+        record.head = b""
+        reply()
+        self._drop_idle()
+
+    def _clear(self, record: _Record, name: str, number: int) -> None:
+        """Remove all entries of a log; what is appended later begins at position 0."""
+        self._tell_the_news()
+        log = record.logs.get(number)
+        if log is None:
+            return
+        log.entries, log.told = [], 0
+        log.life += 1
+        for process in log.followers:
+            self._post.tell(process, "cleared", name, number, log.life)
 
     def _head(self, message: Message, reply: Reply) -> None:
         reply(parts=[self._of(message).head])
@@ -145,13 +185,6 @@ class Leader:
         reply()
         self._drop_idle()
 
-    def _forget(self, message: Message, reply: Reply) -> None:
-        record = self._of(message)
-        record.logs.clear()
-        record.head = b""
-        reply()
-        self._drop_idle()
-
     # --- signs of life ----------------------------------------------------------------------
 
     def _live(self, message: Message, reply: Reply) -> None:
@@ -166,14 +199,3 @@ class Leader:
         living = self._of(message).living
         reply(parts=text_of([who for who in lines_of(message.payload) if who in living]))
         self._drop_idle()
-
-
-def text_of(lines: list[str]) -> list[bytes]:
-    """Lines, none of which holds a line break, as a payload."""
-    return ["\n".join(lines).encode()]
-
-
-def lines_of(payload: bytes) -> list[str]:
-    """What :func:`text_of` made."""
-    text = bytes(payload).decode()
-    return text.split("\n") if text else []

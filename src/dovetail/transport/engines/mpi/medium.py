@@ -10,9 +10,10 @@ from typing import Any
 from dovetail.data.layout import Piece
 from dovetail.errors import PeerLostError, TransportTimeoutError
 from dovetail.transport.deadlines import Deadline
-from dovetail.transport.engines.mpi.leader import lines_of, text_of
+from dovetail.transport.engines.mpi.copies import Copy, Key
+from dovetail.transport.engines.mpi.messages import lines_of, text_of
 from dovetail.transport.engines.mpi.office import Office
-from dovetail.transport.engines.mpi.post import Answer, MakeRoom, empty
+from dovetail.transport.engines.mpi.post import Answer
 from dovetail.transport.ledger.medium import Block, Head
 from dovetail.transport.rooms import Rooms
 from dovetail.transport.values import encode_pieces, read_header
@@ -44,17 +45,42 @@ class MPIMedium:
         self._places: dict[str, int] = {}
         """Which process a writer rank of an epoch belongs to."""
         self._rooms = Rooms()
+        self._followed: tuple[Key, Copy] | None = None
 
     # --- the log ----------------------------------------------------------------------------
 
     def append(self, log: int, entry: str) -> int:
-        return int(self._ask("append", log, entry).words[0])
+        key = Key(self._leader, self._stream, log)
+        answer = self._ask(
+            "append", log, entry, arrived=lambda answer: self._office.copies.appended(key, answer)
+        )
+        return int(answer.words[0])
 
     def read(self, log: int, start: int) -> list[str]:
-        return lines_of(self._ask("read", log, start).payload)
+        return self._copy_of(log).entries[start:]
 
     def wait(self, log: int, start: int, timeout: float) -> list[str]:
-        return lines_of(self._ask("wait", log, start, timeout, seconds=timeout).payload)
+        copy = self._copy_of(log)
+        self._post.wait_until(lambda: len(copy.entries) > start, Deadline(timeout))
+        return copy.entries[start:]
+
+    def _copy_of(self, log: int) -> Copy:
+        """The copy of a log, which is followed from now on instead of the one before."""
+        if self._followed is not None and self._followed[0].log == log:
+            return self._followed[1]
+        self._unfollow()
+        key = Key(self._leader, self._stream, log)
+        deadline = self._deadline()
+        copy = self._office.copies.follow(key, deadline)
+        if copy is None:
+            raise self._silent(self._leader, "follow", deadline)
+        self._followed = key, copy
+        return copy
+
+    def _unfollow(self) -> None:
+        followed, self._followed = self._followed, None
+        if followed is not None:
+            self._office.copies.release(followed[0])
 
     def remove_log(self, log: int) -> None:
         self._ask("remove_log", log)
@@ -101,9 +127,12 @@ class MPIMedium:
     def _fetch_from(self, place: int, name: str) -> Any | None:
         if place == self._post.rank:
             return self._office.blocks.whole(self._key(name))
-        answer = self._ask_process(
-            place, "get", self._leader, self._stream, name, room=self._rooms.take
+        deadline = self._deadline()
+        answer = self._post.ask(
+            place, "get", *self._key(name), deadline=deadline, room=self._rooms.take
         )
+        if answer is None:
+            raise self._silent(place, "get", deadline)
         return answer.payload if answer.words[0] else None
 
     def blocks(self) -> list[str]:
@@ -131,44 +160,42 @@ class MPIMedium:
         return lines_of(self._ask("alive", parts=text_of(list(names))).payload)
 
     def close(self) -> None:
-        """Nothing: what it used is the process's."""
+        with contextlib.suppress(PeerLostError):  # MPI's end is that of all copies
+            self._unfollow()
 
     # --- talking ----------------------------------------------------------------------------
 
     def _ask(
-        self, kind: str, *words: Any, parts: Sequence[Any] = (), seconds: float = 0.0
-    ) -> Answer:
-        """Ask the leader about this stream."""
-        return self._ask_process(
-            self._leader, kind, self._stream, *words, parts=parts, seconds=seconds
-        )
-
-    def _ask_process(
         self,
-        to: int,
         kind: str,
         *words: Any,
         parts: Sequence[Any] = (),
-        seconds: float = 0.0,
-        room: MakeRoom = empty,
+        arrived: Callable[[Answer], None] = lambda answer: None,
     ) -> Answer:
-        """Ask a process, which may take so many seconds more than usual.
+        """Ask the leader about this stream.
 
         Raises
         ------
         TransportTimeoutError
         """
-        timeout = None if self._timeout is None else max(self._timeout, PATIENCE) + seconds
-        deadline = Deadline(timeout)
-        answer = self._post.ask(to, kind, *words, parts=parts, room=room, deadline=deadline)
+        deadline = self._deadline()
+        answer = self._post.ask(
+            self._leader, kind, self._stream, *words, parts=parts, deadline=deadline,
+            arrived=arrived,
+        )  # fmt: skip
         if answer is None:
-            raise TransportTimeoutError(
-                f"rank {to} of MPI_COMM_WORLD, which takes part in {self.label}, has not answered "
-                f"{kind!r} within {deadline}: is it inside a call that lets no other thread of "
-                f"Python run? Give open_stream() a longer timeout, or let another rank lead "
-                f"(?leader=)"
-            )
+            raise self._silent(self._leader, kind, deadline)
         return answer
+
+    def _deadline(self) -> Deadline:
+        return Deadline(None if self._timeout is None else max(self._timeout, PATIENCE))
+
+    def _silent(self, process: int, kind: str, deadline: Deadline) -> TransportTimeoutError:
+        return TransportTimeoutError(
+            f"rank {process} of MPI_COMM_WORLD, which takes part in {self.label}, has not answered "
+            f"{kind!r} within {deadline}: is it inside a call that lets no other thread of Python "
+            f"run? Give open_stream() a longer timeout, or let another rank lead (?leader=)"
+        )
 
 
 class MPILifeline:

@@ -102,3 +102,14 @@ def _joined(views: Sequence[memoryview]) -> Iterator[memoryview]:
 def _cut(view: memoryview) -> Iterator[memoryview]:
     for start in range(0, view.nbytes, _LARGEST_BODY):
         yield view[start : start + _LARGEST_BODY]
+
+
+def text_of(lines: Sequence[str]) -> list[bytes]:
+    """Lines, none of which holds a line break, as a payload."""
+    return ["\n".join(lines).encode()] if lines else []
+
+
+def lines_of(payload: Any) -> list[str]:
+    """What :func:`text_of` made."""
+    text = bytes(payload).decode()
+    return text.split("\n") if text else []

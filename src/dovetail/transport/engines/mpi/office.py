@@ -22,6 +22,7 @@ from dovetail.errors import (
 )
 from dovetail.transport.deadlines import Deadline
 from dovetail.transport.engines.mpi.blocks import Blocks
+from dovetail.transport.engines.mpi.copies import Copies
 from dovetail.transport.engines.mpi.job import Context, Job, enter
 from dovetail.transport.engines.mpi.leader import Leader
 from dovetail.transport.engines.mpi.messages import Message
@@ -40,6 +41,7 @@ class Office:
     def __init__(self, job: Job) -> None:
         self.post = Post(job)
         self.blocks = Blocks(self.post)
+        self.copies = Copies(self.post)
         self._leader = Leader(self.post)
         self._process = os.getpid()
         self._greeted: set[int] = set()
@@ -120,7 +122,7 @@ class Office:
     def _nobody_comes(self) -> bool:
         """Whether nobody can still want anything of a stream that this process leads."""
         all_have_left = len(self._clients & self._leaving) == self.post.size - 1
-        return all_have_left or not self._leader.has_streams
+        return all_have_left or not self._leader.has_streams()
 
     def _let_go(self) -> bool:
         """Let all clients go once the last has said bye; whether this process can go itself."""

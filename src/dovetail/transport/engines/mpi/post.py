@@ -62,8 +62,9 @@ def empty(nbytes: int) -> NDArray[np.uint8]:
 class _Question:
     """A question that somebody waits for the answer to."""
 
-    def __init__(self, room: MakeRoom) -> None:
+    def __init__(self, room: MakeRoom, arrived: Callable[[Answer], None]) -> None:
         self.room = room
+        self.arrived = arrived
         self.answer: Answer | DovetailError | None = None
 
 
@@ -133,10 +134,10 @@ class Post:
             self._thread = threading.Thread(target=self._attend, name="dovetail mpi", daemon=True)
             self._thread.start()
 
-    def tell(self, to: int, kind: str, *words: Any) -> None:
+    def tell(self, to: int, kind: str, *words: Any, parts: Sequence[Any] = ()) -> None:
         """Send a message that is not answered."""
         with self.changed:
-            self._send(to, Message(self.rank, kind, 0, list(words), b""), ())
+            self._send(to, Message(self.rank, kind, 0, list(words), b""), parts)
 
     def ask(
         self,
@@ -146,6 +147,7 @@ class Post:
         deadline: Deadline,
         parts: Sequence[Any] = (),
         room: MakeRoom = empty,
+        arrived: Callable[[Answer], None] = lambda answer: None,
     ) -> Answer | None:
         """Send a question and wait for its answer; None at the deadline.
 
@@ -153,13 +155,15 @@ class Post:
         ----------
         room
             Makes the memory for the payload of an answer that does not fit into one mail.
+        arrived
+            Called with the answer, in order with all that the same process says.
 
         Raises
         ------
         PeerLostError
             If MPI can send no more.
         """
-        number, question = next(self._numbers), _Question(room)
+        number, question = next(self._numbers), _Question(room, arrived)
         self._questions[number] = question
         try:
             with self.changed:
@@ -308,10 +312,14 @@ class Post:
         """Hand a message to who waits for it, or to its handler."""
         if message.kind in (_ANSWER, _REFUSAL):
             question = self._questions.get(message.number)
-            if question is not None:  # else its deadline has passed
-                refused = message.kind == _REFUSAL
-                answer = Answer(message.words, message.payload)
-                question.answer = DovetailError(message.words[0]) if refused else answer
+            if question is None:  # its deadline has passed
+                return
+            if message.kind == _REFUSAL:
+                question.answer = DovetailError(message.words[0])
+                return
+            answer = Answer(message.words, message.payload)
+            question.arrived(answer)
+            question.answer = answer
             return
         try:
             self._handlers[message.kind](message, self._reply_to(message))
