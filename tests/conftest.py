@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import itertools
 import os
+import shutil
+import tempfile
 from collections.abc import Iterator
 
 import pytest
@@ -22,6 +24,13 @@ _numbers = itertools.count()
 def pytest_addoption(parser: pytest.Parser) -> None:
     for marker in ON_DEMAND:
         parser.addoption(f"--{marker}", action="store_true", help=f"also run {marker} tests")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    # Before the first child is started, for it is seen by all of them.
+    folder = tempfile.mkdtemp(prefix="dovetail-tests-")
+    os.environ["DOVETAIL_DRAGON_FOLDER"] = folder
+    config.add_cleanup(lambda: shutil.rmtree(folder, ignore_errors=True))
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -85,11 +85,8 @@ def _redis_cluster(engines: Engines) -> Callable[[str], str]:
 def _dragon(engines: Engines) -> Callable[[str], str]:
     from transport.engines.dragon.servers import Server
 
-    from dovetail.transport.engines.dragon import places
-
-    os.environ.setdefault(places.FOLDER_VARIABLE, str(engines.folder))
-    engines.stack.enter_context(Server("dragon://faults?memory=1GiB"))
-    return lambda name: f"dragon://faults/{name}"
+    engines.stack.enter_context(Server("dragon://engines?memory=1GiB"))
+    return lambda name: f"dragon://engines/{name}"
 
 
 def _sst(engines: Engines) -> Callable[[str], str]:

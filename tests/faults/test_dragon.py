@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import random
 import signal
 import time
@@ -20,7 +19,6 @@ from dovetail.testing import store_roles as roles
 from dovetail.testing.children import ChildServer, wait_until
 from dovetail.testing.values import sealed, unsealed
 from dovetail.transport.deadlines import Deadline
-from dovetail.transport.engines.dragon import places
 from dovetail.transport.engines.dragon.client import reach
 
 pytestmark = pytest.mark.requires("dragon")
@@ -37,23 +35,17 @@ def few(faults: Tally, least: int) -> None:
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+def server() -> Iterator[Server]:
     """A server that the tests share."""
-    before = os.environ.get(places.FOLDER_VARIABLE)
-    os.environ[places.FOLDER_VARIABLE] = str(tmp_path_factory.mktemp("dragon"))
-    with Server("dragon://faults?memory=128MiB") as server:
+    with Server("dragon://killing?memory=128MiB") as server:
         yield server
-    if before is None:
-        del os.environ[places.FOLDER_VARIABLE]
-    else:
-        os.environ[places.FOLDER_VARIABLE] = before
 
 
 @pytest.fixture
 def url(server: Server) -> Iterator[str]:
     """A store with room for only a few values, so that space that is lost is missed."""
-    yield "dragon://faults/a?capacity=8MiB&start=no"
-    dv.open_store("dragon://faults/a").destroy()
+    yield "dragon://killing/a?capacity=8MiB&start=no"
+    dv.open_store("dragon://killing/a").destroy()
 
 
 def test_dragon_writer(
@@ -178,7 +170,7 @@ def test_dragon_server(
 
 def test_dragon_memory_full(url: str, server: Server, chance: random.Random, faults: Tally) -> None:
     """Values of random size put into a full dictionary: refused, and none lost."""
-    with dv.open_store("dragon://faults/full") as store:
+    with dv.open_store("dragon://killing/full") as store:
         held: dict[str, int] = {}
         number = 0
         for _ in faults:
@@ -201,7 +193,7 @@ def test_dragon_frozen_server(server: Server, faults: Tally) -> None:
     """The keeper of dragon:// frozen: a call ends at its deadline, and works after the thaw."""
     few(faults, 10)
     keeper = _part(server, psutil.Process(server.pid).children(recursive=True), "keeper")
-    with dv.open_store("dragon://faults/frozen", timeout=0.2) as store:
+    with dv.open_store("dragon://killing/frozen", timeout=0.2) as store:
         store.put("a", np.arange(3))
         for _ in faults:
             keeper.suspend()
@@ -210,7 +202,7 @@ def test_dragon_frozen_server(server: Server, faults: Tally) -> None:
                     store.get("a")
             finally:
                 keeper.resume()
-            with dv.open_store("dragon://faults/frozen") as patient:
+            with dv.open_store("dragon://killing/frozen") as patient:
                 assert (patient.get_array("a") == np.arange(3)).all()
         store.destroy()
 

@@ -17,16 +17,9 @@ _numbers = itertools.count()
 
 
 @pytest.fixture(scope="session", autouse=True)
-def folder_of_servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """Where the servers of these tests have their folders."""
-    folder = tmp_path_factory.mktemp("dragon")
-    before = os.environ.get(places.FOLDER_VARIABLE)
-    os.environ[places.FOLDER_VARIABLE] = str(folder)
-    yield folder
-    if before is None:
-        del os.environ[places.FOLDER_VARIABLE]
-    else:
-        os.environ[places.FOLDER_VARIABLE] = before
+def folder_of_servers() -> Path:
+    """Where the servers of these tests have their folders: see the habits of all tests."""
+    return Path(os.environ[places.FOLDER_VARIABLE])
 
 
 @pytest.fixture(scope="session")
