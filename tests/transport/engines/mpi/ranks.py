@@ -25,8 +25,6 @@ from dovetail.testing.values import unsealed
 from dovetail.transport.ledger import replica
 
 WORLD = MPI.COMM_WORLD
-import faulthandler
-faulthandler.dump_traceback_later(25, file=open(f"/tmp/f_dump.{WORLD.rank}", "w"))
 ROWS, COLUMNS = 12, 7
 STEPS = 25
 TIMEOUT = 60
