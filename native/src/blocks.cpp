@@ -35,15 +35,16 @@ int exchange_names(int from_directory, const char* from, int to_directory, const
 }
 
 // Nobody else has the file open if the lease is granted, and nobody can open it while it is held.
-// Whoever tries meanwhile is told by SIGURG, which is ignored by default, unlike SIGIO.
-bool take_lease(int file) { return fcntl(file, F_SETLEASE, F_WRLCK) == 0; }
+// Whoever tries meanwhile makes the kernel send SIGURG to the holder, which is ignored by default;
+// SIGIO, which it would send unasked, ends a process. The end of a lease resets which signal it is.
+bool take_lease(int file) {
+  return fcntl(file, F_SETSIG, SIGURG) == 0 && fcntl(file, F_SETLEASE, F_WRLCK) == 0;
+}
 void end_lease(int file) { fcntl(file, F_SETLEASE, F_UNLCK); }
-void tell_by_ignored_signal(int file) { fcntl(file, F_SETSIG, SIGURG); }
 
 bool leases_work_in(int directory, const std::string& name) {
   const Fd file(openat(directory, name.c_str(), O_CREAT | O_EXCL | O_RDWR | O_CLOEXEC, 0600));
   if (!file) return false;
-  tell_by_ignored_signal(file.get());
   const bool granted = take_lease(file.get());
   end_lease(file.get());
   unlinkat(directory, name.c_str(), 0);
@@ -200,7 +201,6 @@ std::shared_ptr<Block> BlockPool::create(std::size_t pages) {
     }
     throw_system_error("cannot create", "a block", error);
   }
-  tell_by_ignored_signal(block->file.get());
   if (!try_allocate(*block, pages)) {
     drop_spare_blocks();
     spares_.reclaim();

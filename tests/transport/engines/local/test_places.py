@@ -67,3 +67,32 @@ def test_a_folder_that_another_user_could_have_laid_is_not_used(
         return
     assert answer.startswith("EngineUnavailableError")
     assert "dovetail-" in answer
+
+
+def fill_while_somebody_looks(channel: Channel, url: str) -> None:
+    """Fill a value again and again, in memory that another program tries to open meanwhile."""
+    with dv.open_store(url) as store:
+        for number in range(6):
+            with store.reserve("a", {"value": ((1000,), "i8")}) as room:
+                room["value"][:] = number
+                channel.send("filling")
+                assert channel.receive() == "go on"
+        channel.send(int(store.get_array("a")[0]))
+
+
+def test_who_opens_a_file_that_is_being_filled_ends_nobody(shm_url: str) -> None:
+    """The kernel tells the holder of a lease by a signal, which ends a process by default."""
+    refused = 0
+    with ChildServer() as children, dv.open_store(shm_url) as store:
+        assert store.path is not None
+        child = children.start(fill_while_somebody_looks, url=shm_url)
+        while (said := child.receive()) == "filling":
+            for file in (store.path / ".dovetail/blocks").iterdir():
+                try:
+                    os.close(os.open(file, os.O_RDONLY | os.O_NONBLOCK))
+                except BlockingIOError:
+                    refused += 1
+            child.send("go on")
+        child.join()
+    assert said == 5
+    assert refused >= 2, "no memory was used again"
