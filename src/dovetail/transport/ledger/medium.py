@@ -45,6 +45,8 @@ class Head(NamedTuple):
     """Which log is the present one, and the state that it goes on from."""
 
     log: int
+    oldest: int
+    """The first log that may not have been removed yet."""
     state: Mapping[str, Any] | None
 
 
@@ -159,10 +161,10 @@ class StoreMedium:
             attrs = self._store.get("head").attrs
         except KeyNotFoundError:
             return None
-        return Head(attrs["log"], attrs["state"])
+        return Head(**attrs)
 
     def put_head(self, head: Head) -> None:
-        self._store.put("head", {}, {"log": head.log, "state": head.state})
+        self._store.put("head", {}, head._asdict())
 
     def put_block(self, name: str, pieces: Sequence[Piece], metadata: dict[str, str]) -> None:
         self._store.put_block(f"b/{name}", pieces, metadata)

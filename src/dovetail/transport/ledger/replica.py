@@ -45,13 +45,14 @@ class Replica:
         """Begin at the present log."""
         head = self.medium.head()
         self.log = 0 if head is None else head.log
+        self._oldest = 0 if head is None else head.oldest
+        """The first log that may not have been removed yet."""
         kept = None if head is None else head.state
         self.state = State() if kept is None else snapshot.from_json(dict(kept))
         self._position = 0
         self._last = ""
         self._behind = False
         self._own: deque[tuple[int, str]] = deque()
-        self._predecessor = self.log > 0
         self.sync()
 
     # --- reading ----------------------------------------------------------------------------
@@ -100,10 +101,9 @@ class Replica:
         self.log += 1
         self._position = 0
         self._last = ""
-        self._predecessor = True
         self.state.continued = set()
         if seal.who == self.who:
-            self.medium.put_head(Head(self.log, snapshot.to_json(self.state)))
+            self.medium.put_head(Head(self.log, self._oldest, snapshot.to_json(self.state)))
         if self.who in self.state.participants():
             self._append(str(Continued(self.who)))
         for text in late:
@@ -177,14 +177,19 @@ class Replica:
     # --- tidying up -------------------------------------------------------------------------
 
     def seal_if_long(self) -> None:
-        """Begin a new log if this one is long, and remove the one before if nobody reads it."""
+        """Begin a new log if this one is long, and remove those before it if nobody reads them."""
         if self._position >= LOG_LENGTH:
             self.say(Sealed(self.who))
-        if self._predecessor and self.state.participants() <= self.state.continued:
-            self._predecessor = False
+        if self._oldest < self.log and self.state.participants() <= self.state.continued:
             head = self.medium.head()
             if head is not None and head.log == self.log:
-                self.medium.remove_log(self.log - 1)
+                self._remove_logs(self.log)
+
+    def _remove_logs(self, until: int) -> None:
+        """Remove the logs before this one."""
+        for log in range(self._oldest, until):
+            self.medium.remove_log(log)
+        self._oldest = until
 
     def remove_old_blocks(self) -> None:
         """Remove the blocks of epochs that nobody reads any more."""
@@ -205,6 +210,8 @@ class Replica:
         """Remove everything of the stream, after it was said in the log."""
         for name in self.medium.blocks():
             self.medium.remove_block(name)
-        for log in range(max(0, self.log - 1), self.log + 1):
-            self.medium.remove_log(log)
+        head = self.medium.head()
+        if head is not None:
+            self._oldest = max(self._oldest, head.oldest)
+        self._remove_logs(self.log + 1)
         self.medium.remove()

@@ -89,12 +89,10 @@ class MPIMedium:
         text = bytes(self._ask("head").payload)
         if not text:
             return None
-        kept = json.loads(text)
-        return Head(kept["log"], kept["state"])
+        return Head(**json.loads(text))
 
     def put_head(self, head: Head) -> None:
-        text = json.dumps({"log": head.log, "state": head.state})
-        self._ask("put_head", parts=[text.encode()])
+        self._ask("put_head", parts=[json.dumps(head._asdict()).encode()])
 
     # --- blocks -----------------------------------------------------------------------------
 

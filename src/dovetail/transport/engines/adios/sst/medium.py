@@ -63,10 +63,10 @@ class SstMedium:
 
     def head(self) -> Head | None:
         found = self._line.ask("head")
-        return None if found is None else Head(found["log"], found["state"])
+        return None if found is None else Head(**found)
 
     def put_head(self, head: Head) -> None:
-        self._line.ask("put_head", {"log": head.log, "state": head.state})
+        self._line.ask("put_head", head._asdict())
 
     # --- blocks -----------------------------------------------------------------------------
 
