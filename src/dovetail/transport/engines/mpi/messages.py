@@ -12,7 +12,7 @@ import struct
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
-MAIL_BYTES = 8192
+MAIL_BYTES = 4096
 """The most bytes of a piece of mail: MPI sends as many without asking the receiver first."""
 _LARGEST_BODY = 1 << 30
 """Bytes; MPI counts in 32 bits before its version 4."""

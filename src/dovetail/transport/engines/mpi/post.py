@@ -1,8 +1,11 @@
 """Messages between the processes of a job, and the thread that attends to them.
 
-Mail is received into requests that were posted before it comes, always in the order in which they
-were posted: so what one process says to another arrives in that order. Whoever waits for an
-answer attends to the mail itself; while nobody waits, a thread does.
+Whoever waits for an answer attends to the mail itself; while nobody waits, a thread does. What one
+process says to another arrives in that order.
+
+Mail is looked for (MPI_Improbe) and not received from anybody (MPI_ANY_SOURCE): such receives wait
+for several devices of MPICH at once, and where one process runs on each node one of them was seen
+never to end though its message had come.
 """
 
 from __future__ import annotations
@@ -29,8 +32,6 @@ from dovetail.transport.engines.mpi.messages import (
 )
 from dovetail.transport.engines.mpi.pace import Pace, punctual
 
-_WINDOW = 16
-"""Receives posted for mail."""
 _BODY_TAGS = 1024
 """How many messages with bodies one process can have on their way to another."""
 _ALONE = 10e-3
@@ -109,13 +110,9 @@ class Post:
         self._failure: Exception | None = None
         self._closing = threading.Event()
         self._thread: threading.Thread | None = None
-        self._mail = np.empty((_WINDOW if self.size > 1 else 0, MAIL_BYTES), np.uint8)
-        self._window = [
-            self._comm.Recv_init([room, self._mpi.BYTE], self._mpi.ANY_SOURCE, self._tag)
-            for room in self._mail
-        ]
-        self._next = 0
-        """The place in the window of the receive that was posted first."""
+        self._connected = self.size > 1
+        """There are others, and MPI is not at its end."""
+        self._mail = np.empty(MAIL_BYTES, np.uint8)
 
     # --- what others build on ---------------------------------------------------------------
 
@@ -129,8 +126,7 @@ class Post:
 
     def begin(self) -> None:
         """Attend to the mail from now on: all who serve are known."""
-        if self._window:
-            self._mpi.Prequest.Startall(self._window)
+        if self._connected:
             self._thread = threading.Thread(target=self._attend, name="dovetail mpi", daemon=True)
             self._thread.start()
 
@@ -209,13 +205,7 @@ class Post:
             return
         self._thread.join()
         self.wait_until(lambda: not self._outgoing, Deadline(None))
-        with self.changed:
-            for request in self._window:
-                request.Cancel()
-            self._mpi.Request.Waitall(self._window)
-            for request in self._window:
-                request.Free()
-            self._window = []
+        self._connected = False
 
     # --- attending to the mail --------------------------------------------------------------
 
@@ -235,7 +225,7 @@ class Post:
             raise PeerLostError(f"MPI cannot send and receive any more: {self._failure}")
         happened = False
         try:
-            while self._window and self._take():
+            while self._connected and (self._take_mail() or self._end_transfers()):
                 happened = True
         except self._mpi.Exception as failure:
             self._failure = failure
@@ -246,20 +236,27 @@ class Post:
             self.changed.notify_all()
         return happened
 
-    def _take(self) -> bool:
-        """One look at all that is under way; whether anything of it is done."""
-        head = self._window[self._next]
+    def _take_mail(self) -> bool:
+        """Take the mail that has come first; whether there was any."""
+        found = self._comm.Improbe(self._mpi.ANY_SOURCE, self._tag)
+        if found is None:
+            return False
+        found.Recv([self._mail, self._mpi.BYTE])
+        mail = unpack(self._mail)
+        if isinstance(mail, Message):
+            self._deliver(mail)
+        else:
+            self._expect(mail)
+        return True
+
+    def _end_transfers(self) -> bool:
+        """See what has gone out, and which bodies have come; whether any has."""
         if not (self._outgoing or self._incoming):
-            mail_came = bool(head.Test())
-            if mail_came:
-                self._receive()
-            return mail_came
+            return False
         # One call for all: each gives up the interpreter, and may wait long to have it back.
-        coming = [(parcel, request) for parcel in self._incoming for request in parcel.requests]
         requests = [
-            head,
-            *(request for _, request in coming),
             *(parcel.request for parcel in self._outgoing),
+            *(request for parcel in self._incoming for request in parcel.requests),
         ]
         done = self._mpi.Request.Testsome(requests)
         if not done:
@@ -267,8 +264,6 @@ class Post:
         finished = {id(requests[place]) for place in done}
         self._outgoing = [one for one in self._outgoing if id(one.request) not in finished]
         self._take_bodies(finished)
-        if id(head) in finished:
-            self._receive()
         return True
 
     def _take_bodies(self, finished: set[int]) -> None:
@@ -281,16 +276,6 @@ class Post:
             else:
                 payload = parcel.memory.data.toreadonly()
                 self._deliver(parcel.message._replace(payload=payload))
-
-    def _receive(self) -> None:
-        """Take the mail that has come first, and post its receive anew."""
-        place, self._next = self._next, (self._next + 1) % _WINDOW
-        mail = unpack(self._mail[place])
-        self._window[place].Start()
-        if isinstance(mail, Message):
-            self._deliver(mail)
-        else:
-            self._expect(mail)
 
     def _expect(self, mail: Announced) -> None:
         """Take the bodies of a message where they will stay."""
@@ -342,7 +327,7 @@ class Post:
             self._deliver(message._replace(payload=b"".join(parts)))
             self.changed.notify_all()
             return
-        if not self._window:
+        if not self._connected:
             raise PeerLostError(
                 "MPI is at its end in this process: mpi:// streams end before MPI_Finalize"
             )
