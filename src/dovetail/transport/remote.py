@@ -127,6 +127,22 @@ class RemoteStore(Closing, ABC):
     def _append(self, list_name: str, item: str) -> int:
         """Add an item to a list, once; its position."""
 
+    def _append_and_read(
+        self, list_name: str, item: str, start: int
+    ) -> tuple[int, list[str] | None]:
+        """Add an item to a list, once; its position, and the items from `start` up to it.
+
+        None instead of them where they would have to be asked for.
+        """
+        return self._append(list_name, item), None
+
+    def _write_and_append(
+        self, key: str, value: Encoded, list_name: str, item: str, start: int
+    ) -> tuple[int, list[str] | None]:
+        """Publish a value, then add an item; not without the value."""
+        self._write(key, value)
+        return self._append_and_read(list_name, item, start)
+
     @abstractmethod
     def _items(self, list_name: str, start: int) -> list[str]:
         """The items of a list from `start` on."""
@@ -139,9 +155,9 @@ class RemoteStore(Closing, ABC):
     def _watch_key(self, key: str) -> AbstractContextManager[Watch]:
         """Be told when a key may have changed."""
 
-    @abstractmethod
     def _watch_list(self, list_name: str) -> AbstractContextManager[Watch]:
-        """Be told when a list may have grown."""
+        """Be told when a list may have grown. Not needed where `_wait_items` is replaced."""
+        raise NotImplementedError
 
     @abstractmethod
     def _held(self) -> Held:
@@ -163,6 +179,17 @@ class RemoteStore(Closing, ABC):
     def _exists(self, key: str) -> bool:
         """Whether there is a value."""
         return self._read_head(key) is not None
+
+    def _wait_items(self, list_name: str, count: int, start: int, deadline: Deadline) -> list[str]:
+        """The items from `start` on, once there are `count`; those there are, at the deadline."""
+        found: list[str] = []
+
+        def look() -> list[str] | None:
+            found.extend(self._items(list_name, start + len(found)))
+            return found if len(found) >= count else None
+
+        self._wait_for(look, lambda: self._watch_list(list_name), deadline)
+        return found
 
     def _disconnect(self) -> None:
         """Give back what this handle holds."""
@@ -234,12 +261,25 @@ class RemoteStore(Closing, ABC):
             counted.nbytes = found.nbytes
         return found
 
-    def put_block(self, key: str, pieces: Sequence[Piece], metadata: dict[str, str]) -> str:
-        """Publish a value from what it is made of, as `put` does; its version token."""
-        self._check(key)
-        encoded = encode_pieces(pieces, metadata)
-        self._write(key, encoded)
-        return encoded.version
+    def put_block_and_append(
+        self,
+        key: str,
+        pieces: Sequence[Piece],
+        metadata: dict[str, str],
+        list_name: str,
+        item: str,
+        start: int,
+    ) -> tuple[int, list[str] | None]:
+        """Publish a value from what it is made of, then do as `append_and_read` does."""
+        self._check(key, list_name, item)
+        return self._write_and_append(key, encode_pieces(pieces, metadata), list_name, item, start)
+
+    def append_and_read(
+        self, list_name: str, item: str, start: int
+    ) -> tuple[int, list[str] | None]:
+        """Add an item to a list, and say those from `start` up to it if that costs nothing."""
+        self._check(list_name, item)
+        return self._append_and_read(list_name, item, start)
 
     def get_block(self, key: str) -> tuple[Any, Header, str]:
         """A value's bytes, its header and its version token."""
@@ -310,20 +350,14 @@ class RemoteStore(Closing, ABC):
         self, list_name: str, count: int, timeout: float | None, start: int = 0
     ) -> list[str]:
         self._check(list_name)
-        found: list[str] = []
-
-        def look() -> list[str] | None:
-            found.extend(self._items(list_name, start + len(found)))
-            return found if len(found) >= count else None
-
         with self._timed(observe.WAIT, list_name):
-            items = self._wait_for(look, lambda: self._watch_list(list_name), Deadline(timeout))
-            if items is None:
+            found = self._wait_items(list_name, count, start, Deadline(timeout))
+            if len(found) < count:
                 raise TransportTimeoutError(
                     f"the list {list_name!r} in {self._label} held {len(found)} of {count} items "
                     f"from position {start} on after {timeout:g} s"
                 )
-        return items
+        return found
 
     def remove_list(self, list_name: str) -> None:
         self._check(list_name)

@@ -41,6 +41,14 @@ class Block(NamedTuple):
     header: Header
 
 
+class Appended(NamedTuple):
+    """What came of an entry."""
+
+    position: int
+    entries: list[str] | None
+    """Those from where the caller wanted them up to its own; None if the engine did not say."""
+
+
 class Head(NamedTuple):
     """Which log is the present one, and the state that it goes on from."""
 
@@ -52,10 +60,35 @@ class Head(NamedTuple):
 
 @runtime_checkable
 class BlockStore(Store, Protocol):
-    """A store that also takes and gives values as they lie."""
+    """A store that also takes and gives values as they lie, and does in one go what it can."""
 
-    def put_block(self, key: str, pieces: Sequence[Piece], metadata: dict[str, str]) -> str:
-        """Publish a value from what it is made of, as ``put`` does; its version token."""
+    def append_and_read(
+        self, list_name: str, item: str, start: int
+    ) -> tuple[int, list[str] | None]:
+        """Add an item to a list, as ``append`` does.
+
+        Returns
+        -------
+        int
+            Its position.
+        list or None
+            The items from `start` up to it, where that costs nothing more; else None.
+        """
+        ...
+
+    def put_block_and_append(
+        self,
+        key: str,
+        pieces: Sequence[Piece],
+        metadata: dict[str, str],
+        list_name: str,
+        item: str,
+        start: int,
+    ) -> tuple[int, list[str] | None]:
+        """Publish a value from what it is made of, then do as `append_and_read` does.
+
+        If the value is refused, the item is not added.
+        """
         ...
 
     def get_block(self, key: str) -> tuple[Any, Header, str]:
@@ -69,8 +102,20 @@ class Medium(Protocol):
     label: str
     """How messages name the stream."""
 
-    def append(self, log: int, entry: str) -> int:
-        """Add an entry to a log, once; its position."""
+    def append(self, log: int, entry: str, start: int) -> Appended:
+        """Add an entry to a log, once; and say those from `start` on, if that is for nothing."""
+        ...
+
+    def publish(
+        self,
+        name: str,
+        pieces: Sequence[Piece],
+        metadata: dict[str, str],
+        log: int,
+        entry: str,
+        start: int,
+    ) -> Appended:
+        """Keep a block, replacing what has this name; then append. Raises StoreFullError."""
         ...
 
     def read(self, log: int, start: int) -> list[str]:
@@ -88,10 +133,6 @@ class Medium(Protocol):
         ...
 
     def put_head(self, head: Head) -> None: ...
-
-    def put_block(self, name: str, pieces: Sequence[Piece], metadata: dict[str, str]) -> None:
-        """Keep a block, replacing what has this name. Raises StoreFullError."""
-        ...
 
     def get_block(self, name: str) -> Block | None: ...
 
@@ -141,8 +182,23 @@ class StoreMedium:
         self._store = store
         self._lifelines: Lifelines = Heartbeats(store) if lifelines is None else lifelines
 
-    def append(self, log: int, entry: str) -> int:
-        return self._store.append(f"log/{log}", entry)
+    def append(self, log: int, entry: str, start: int) -> Appended:
+        return Appended(*self._store.append_and_read(f"log/{log}", entry, start))
+
+    def publish(
+        self,
+        name: str,
+        pieces: Sequence[Piece],
+        metadata: dict[str, str],
+        log: int,
+        entry: str,
+        start: int,
+    ) -> Appended:
+        return Appended(
+            *self._store.put_block_and_append(
+                f"b/{name}", pieces, metadata, f"log/{log}", entry, start
+            )
+        )
 
     def read(self, log: int, start: int) -> list[str]:
         return self._store.items(f"log/{log}", start)
@@ -165,9 +221,6 @@ class StoreMedium:
 
     def put_head(self, head: Head) -> None:
         self._store.put("head", {}, head._asdict())
-
-    def put_block(self, name: str, pieces: Sequence[Piece], metadata: dict[str, str]) -> None:
-        self._store.put_block(f"b/{name}", pieces, metadata)
 
     def get_block(self, name: str) -> Block | None:
         try:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TypeVar
 
+from dovetail.data.layout import Piece
 from dovetail.errors import PeerLostError
 from dovetail.transport.deadlines import Deadline
 from dovetail.transport.ledger import snapshot
 from dovetail.transport.ledger.entries import Continued, Dead, Entry, Removed, Sealed, parse
-from dovetail.transport.ledger.medium import Head, Medium
+from dovetail.transport.ledger.medium import Appended, Head, Medium
 from dovetail.transport.ledger.state import State
 
 LOG_LENGTH = 20_000
@@ -65,19 +66,30 @@ class Replica:
         StreamGoneError
         """
         while not self.state.removed:
-            known = min(self._position, 1)
-            entries = self.medium.read(self.log, self._position - known)
-            if known and (not entries or entries[0] != self._last):
-                raise StreamGoneError(
-                    f"the stream {self.medium.label} was removed while it was open"
-                )
-            if not self._take(entries[known:]):
+            entries = self.medium.read(self.log, self._read_from)
+            if not self._take(self._new_of(entries)):
                 return
 
     def keep_up(self) -> None:
         """Read what was said since, if it is known that something was."""
         if self._behind:
             self.sync()
+
+    @property
+    def _read_from(self) -> int:
+        """Where to read on: the last entry that is known shows whether the log is the same."""
+        return max(0, self._position - 1)
+
+    def _new_of(self, entries: list[str]) -> list[str]:
+        """What is new of entries from `_read_from` on."""
+        if not self._position:
+            return entries
+        if not entries or entries[0] != self._last:
+            raise self._gone()
+        return entries[1:]
+
+    def _gone(self) -> StreamGoneError:
+        return StreamGoneError(f"the stream {self.medium.label} was removed while it was open")
 
     def _take(self, entries: list[str]) -> bool:
         """Apply entries that come next; True if another log follows."""
@@ -112,17 +124,34 @@ class Replica:
     # --- saying -----------------------------------------------------------------------------
 
     def append(self, entry: Entry) -> None:
-        """Say something; it is applied when the log is next read, or at once if nobody spoke."""
+        """Say something; it is applied when the log is next read, or at once where that is free."""
         self._append(str(entry))
 
+    def publish(
+        self, name: str, pieces: Sequence[Piece], metadata: dict[str, str], entry: Entry
+    ) -> None:
+        """Keep a block, and say so, as `append` does. Raises StoreFullError."""
+        text = str(entry)
+        said = self.medium.publish(name, pieces, metadata, self.log, text, self._read_from)
+        self._said(text, said)
+
     def _append(self, text: str) -> None:
-        position = self.medium.append(self.log, text)
-        if position < self._position:
-            raise StreamGoneError(f"the stream {self.medium.label} was removed while it was open")
-        self._own.append((position, text))
+        self._said(text, self.medium.append(self.log, text, self._read_from))
+
+    def _said(self, text: str, said: Appended) -> None:
+        """Something was said in the log; what is known of it is applied."""
+        if said.position < self._position:
+            raise self._gone()
+        self._own.append((said.position, text))
         self._behind = True
-        if position == self._position and not isinstance(parse(text), Sealed):
-            self._take([text])
+        if said.entries is not None:
+            news = self._new_of(said.entries)
+        elif said.position == self._position:
+            news = [text]
+        else:
+            return
+        if self._take(news):
+            self.sync()
 
     def say(self, entry: Entry) -> None:
         """Say something, and read on until it is applied."""
@@ -138,18 +167,23 @@ class Replica:
         """
         self.keep_up()
         found = ready()
-        if found is not None:
-            return found
-        self.sync()
-        while (found := ready()) is None and not deadline.passed:
-            self.look_around()
+        while found is None:
+            over = deadline.passed  # even then one look at what has come
             self.listen(min(deadline.left(), LOOK))
+            found = ready()
+            if over or found is not None:
+                break
+            self.look_around()
+            found = ready()
         return found
 
     def listen(self, timeout: float) -> None:
         """Read what is said next, for up to `timeout` seconds."""
         if self.state.removed:
-            raise StreamGoneError(f"the stream {self.medium.label} was removed while it was open")
+            raise self._gone()
+        if timeout <= 0:
+            self.sync()
+            return
         entries = self.medium.wait(self.log, self._position, timeout)
         if not entries or self._take(entries):
             self.sync()

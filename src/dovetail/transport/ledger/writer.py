@@ -259,12 +259,13 @@ class LedgerWriter:
         self._wait_for_room(nbytes)
         slot = self._free_slot()
         metadata = {**metadata, STEP: f"{self._epoch.number}.{step}"}
-        self._medium.put_block(block_name(self._epoch.number, self._rank, slot), pieces, metadata)
+        name = block_name(self._epoch.number, self._rank, slot)
+        ended = Ended(self._who, step, slot, nbytes, time.time_ns() // 1000)
+        self._replica.publish(name, pieces, metadata, ended)
         self._slots[step] = slot
         self._next = step + 1
         self._steps += 1
         self._bytes += nbytes
-        self._replica.append(Ended(self._who, step, slot, nbytes, time.time_ns() // 1000))
         if self._epoch.policy.kind == "lockstep":
             self._wait_for_readers("end", step, step + 1, lambda epoch: epoch.oldest > step)
 

@@ -32,7 +32,7 @@ from dovetail.transport.engines.adios.reading import VariableReader
 from dovetail.transport.engines.adios.recording import RankFile
 from dovetail.transport.engines.adios.replay import Cursor
 from dovetail.transport.engines.adios.writing import Placed
-from dovetail.transport.ledger.medium import Block, BlockStore, StoreMedium
+from dovetail.transport.ledger.medium import Appended, Block, BlockStore, StoreMedium
 from dovetail.transport.values import bytes_of
 
 ALIGNMENT = 64
@@ -67,12 +67,24 @@ class FileMedium(StoreMedium):
 
     # --- writing ----------------------------------------------------------------------------
 
-    def append(self, log: int, entry: str) -> int:
+    def append(self, log: int, entry: str, start: int) -> Appended:
         if entry.startswith("C.") and entry.endswith(".1"):
             self._failed = True
-        return super().append(log, entry)
+        return super().append(log, entry, start)
 
-    def put_block(self, name: str, pieces: Sequence[Piece], metadata: dict[str, str]) -> None:
+    def publish(
+        self,
+        name: str,
+        pieces: Sequence[Piece],
+        metadata: dict[str, str],
+        log: int,
+        entry: str,
+        start: int,
+    ) -> Appended:
+        self._write(name, pieces, metadata)
+        return self.append(log, entry, start)
+
+    def _write(self, name: str, pieces: Sequence[Piece], metadata: dict[str, str]) -> None:
         epoch, rank, _ = map(int, name.split("/"))
         written = self._files.get((epoch, rank))
         if written is None:

@@ -167,9 +167,22 @@ class LocalStore(Closing):
                 observe.record(observe.WAIT, _text(key), started, ended, nbytes, ended - started)
         return dataset
 
-    def put_block(self, key: str, pieces: Sequence[Piece], metadata: dict[str, str]) -> str:
-        """Publish a value from what it is made of, as `put` does; its version token."""
-        return self._native.put(key, pieces, metadata)
+    def put_block_and_append(
+        self,
+        key: str,
+        pieces: Sequence[Piece],
+        metadata: dict[str, str],
+        list_name: str,
+        item: str,
+        start: int,
+    ) -> tuple[int, None]:
+        """Publish a value from what it is made of, then add an item to a list."""
+        self._native.put(key, pieces, metadata)
+        return self._native.append(list_name, item), None
+
+    def append_and_read(self, list_name: str, item: str, start: int) -> tuple[int, None]:
+        """Add an item to a list; its position."""
+        return self._native.append(list_name, item), None
 
     def get_block(self, key: str) -> tuple[Any, Header, str]:
         """A value's bytes, its header and its version token."""

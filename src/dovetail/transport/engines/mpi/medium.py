@@ -14,7 +14,7 @@ from dovetail.transport.engines.mpi.copies import Copy, Key
 from dovetail.transport.engines.mpi.messages import lines_of, text_of
 from dovetail.transport.engines.mpi.office import Office
 from dovetail.transport.engines.mpi.post import Answer
-from dovetail.transport.ledger.medium import Block, Head
+from dovetail.transport.ledger.medium import Appended, Block, Head
 from dovetail.transport.rooms import Rooms
 from dovetail.transport.values import encode_pieces, read_header
 
@@ -49,12 +49,14 @@ class MPIMedium:
 
     # --- the log ----------------------------------------------------------------------------
 
-    def append(self, log: int, entry: str) -> int:
+    def append(self, log: int, entry: str, start: int) -> Appended:
         key = Key(self._leader, self._stream, log)
         answer = self._ask(
             "append", log, entry, arrived=lambda answer: self._office.copies.appended(key, answer)
         )
-        return int(answer.words[0])
+        position = int(answer.words[0])
+        entries = self._copy_of(log).entries[start : position + 1]
+        return Appended(position, entries if len(entries) == position + 1 - start else None)
 
     def read(self, log: int, start: int) -> list[str]:
         return self._copy_of(log).entries[start:]
@@ -96,7 +98,19 @@ class MPIMedium:
 
     # --- blocks -----------------------------------------------------------------------------
 
-    def put_block(self, name: str, pieces: Sequence[Piece], metadata: dict[str, str]) -> None:
+    def publish(
+        self,
+        name: str,
+        pieces: Sequence[Piece],
+        metadata: dict[str, str],
+        log: int,
+        entry: str,
+        start: int,
+    ) -> Appended:
+        self._keep(name, pieces, metadata)
+        return self.append(log, entry, start)
+
+    def _keep(self, name: str, pieces: Sequence[Piece], metadata: dict[str, str]) -> None:
         encoded = encode_pieces(pieces, metadata)
         if self._office.blocks.put(self._key(name), encoded.parts, encoded.nbytes, self.label):
             self._post.tell(self._leader, "announce", self._stream, name)

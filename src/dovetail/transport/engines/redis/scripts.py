@@ -92,17 +92,27 @@ return 1
 """KEYS: value, its new name. ARGV: prefix, new prefix, PUBLISH or SPUBLISH, channel."""
 
 APPEND = b"""\
+local function id(position) return string.format('%.0f-0', position + 1) end
+local function reply(position)
+  if not ARGV[4] then return position end
+  local items = {position}
+  local entries = redis.call('XRANGE', KEYS[1], id(ARGV[4]), id(position), 'COUNT', 1000)
+  for i, entry in ipairs(entries) do items[i + 1] = entry[2][2] end
+  return items
+end
 local receipt = redis.call('GET', KEYS[2])
 if receipt then
   local number, position = string.match(receipt, '^(%d+) (%d+)$')
-  if number == ARGV[2] then return tonumber(position) end
+  if number == ARGV[2] then return reply(tonumber(position)) end
 end
 local position = redis.call('XLEN', KEYS[1])
-redis.call('XADD', KEYS[1], string.format('%.0f-0', position + 1), 'i', ARGV[1])
+redis.call('XADD', KEYS[1], id(position), 'i', ARGV[1])
 redis.call('SET', KEYS[2], ARGV[2] .. ' ' .. string.format('%.0f', position), 'EX', ARGV[3])
-return position
+return reply(position)
 """
-"""KEYS: list, receipt. ARGV: item, number, seconds. The reply: the position."""
+"""KEYS: list, receipt. ARGV: item, number, seconds, and perhaps a position to read from. The reply:
+the position of the item; if one to read from is given, a list of it and of the items from there up
+to the one added, at most 1000."""
 
 HEAD = b"""\
 local nbytes = redis.call('STRLEN', KEYS[1])

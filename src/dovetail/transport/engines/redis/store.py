@@ -7,9 +7,10 @@ from contextlib import AbstractContextManager
 from typing import Any
 
 from dovetail.transport.contract import Capabilities
+from dovetail.transport.deadlines import Deadline
 from dovetail.transport.engines.redis.keys import Manifest, Names
 from dovetail.transport.engines.redis.lifelines import Lifelines
-from dovetail.transport.engines.redis.lists import Lists
+from dovetail.transport.engines.redis.lists import Lists, read_appended
 from dovetail.transport.engines.redis.places import Place
 from dovetail.transport.engines.redis.protocol import packed
 from dovetail.transport.engines.redis.questions import Questions
@@ -17,7 +18,7 @@ from dovetail.transport.engines.redis.routes import Route
 from dovetail.transport.engines.redis.servers import Server
 from dovetail.transport.engines.redis.strings import Strings, is_ours
 from dovetail.transport.engines.redis.watching import watch_key
-from dovetail.transport.remote import Head, Held, RemoteStore, Watch
+from dovetail.transport.remote import LONGEST_SLEEP, Head, Held, RemoteStore, Watch
 from dovetail.transport.values import Encoded
 
 
@@ -76,6 +77,19 @@ class RedisStore(RemoteStore):
     def _append(self, list_name: str, item: str) -> int:
         return self._lists.append(list_name, item)
 
+    def _append_and_read(
+        self, list_name: str, item: str, start: int
+    ) -> tuple[int, list[str] | None]:
+        return self._lists.append_and_read(list_name, item, start)
+
+    def _write_and_append(
+        self, key: str, value: Encoded, list_name: str, item: str, start: int
+    ) -> tuple[int, list[str] | None]:
+        if self._route.split or not self._strings.fits_in_one(value):
+            return super()._write_and_append(key, value, list_name, item, start)
+        with self._lists.appending(list_name, item, start) as command:
+            return read_appended(self._strings.write_with(key, value, command), start)
+
     def _items(self, list_name: str, start: int) -> list[str]:
         return self._lists.items(list_name, start)
 
@@ -85,8 +99,14 @@ class RedisStore(RemoteStore):
     def _watch_key(self, key: str) -> AbstractContextManager[Watch]:
         return watch_key(self._route, self._names.value(key), self._names.news(key))
 
-    def _watch_list(self, list_name: str) -> AbstractContextManager[Watch]:
-        return self._lists.watch(list_name)
+    def _wait_items(self, list_name: str, count: int, start: int, deadline: Deadline) -> list[str]:
+        found: list[str] = []
+        while True:
+            left = min(deadline.left(), LONGEST_SLEEP)
+            found += self._lists.wait(list_name, start + len(found), left)
+            if len(found) >= count or deadline.passed:
+                return found
+            self._check()
 
     def _held(self) -> Held:
         self._check()

@@ -13,6 +13,7 @@ from dovetail.transport.engines.redis.keys import Manifest, slot_of
 from dovetail.transport.engines.redis.protocol import Refusal, opened, packed
 from dovetail.transport.engines.redis.questions import Questions
 from dovetail.transport.engines.redis.refusals import first_refusal
+from dovetail.transport.engines.redis.routes import Replied
 from dovetail.transport.remote import Head
 from dovetail.transport.values import (
     VERSION_AT,
@@ -58,12 +59,28 @@ class Strings:
 
     def write(self, key: str, value: Encoded) -> None:
         """Publish a value: one transaction, or many chunks and then a manifest."""
-        if value.nbytes > self._chunk:
+        if self.fits_in_one(value):
+            self._write_whole(key, value)
+        else:
             self._write_in_chunks(key, value)
-            return
+
+    def fits_in_one(self, value: Encoded) -> bool:
+        """Whether a value is one string."""
+        return value.nbytes <= self._chunk
+
+    def write_with(self, key: str, value: Encoded, command: bytes) -> Any:
+        """Publish a value that is one string, and do something else that the same server can.
+
+        Either both are done or, if the server is full, neither. The reply to the command.
+        """
+        return self._write_whole(key, value, command)[-1][-1]
+
+    def _write_whole(self, key: str, value: Encoded, *commands: bytes) -> Replied:
         begin, parts, end = self._transaction(key, value)
-        request = [_BEGIN + begin, *parts, end + _END]
-        self._questions.ask(key, self._names.value(key), request, 5, nbytes=value.nbytes)
+        request = [_BEGIN + begin, *parts, b"".join((end, *commands, _END))]
+        count = 5 + len(commands)
+        name = self._names.value(key)
+        return self._questions.ask(key, name, request, count, nbytes=value.nbytes)
 
     def write_many(self, values: Sequence[Pair]) -> None:
         """Publish values in order: on one server a handful at once, else one by one."""

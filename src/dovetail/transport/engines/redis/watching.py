@@ -123,34 +123,39 @@ def subscribe(connection: Connection, prefix: bytes, channel: bytes) -> Refusal 
             return None
 
 
-class ListWatch:
-    """A blocking read of what comes into a list."""
+def wait_for_items(
+    route: Route, name: bytes, start: int, seconds: float, timeout: float | None
+) -> list[str] | None:
+    """The items of a list from `start` on, as soon as there are some; empty if none come in time.
 
-    def __init__(self, route: Route, name: bytes, timeout: float | None) -> None:
-        self._route = route
-        self._name = name
-        self._longest = None if timeout is None else timeout / 2  # then the server has answered
+    Parameters
+    ----------
+    timeout
+        Seconds after which a silent server is given up.
 
-    def wait(self, start: int, seconds: float) -> list[str] | None:
-        """The items from `start` on as soon as there are some; None if there are none in time."""
-        if self._longest is not None:
-            seconds = min(seconds, self._longest)
-        server = self._route.server_of(self._name)
-        command = packed(
-            "XREAD", "COUNT", ITEMS_AT_ONCE, "BLOCK", max(1, int(seconds * 1000)), "STREAMS",
-            self._name, f"{start}-0",
-        )  # fmt: skip
-        try:
-            (reply,) = server.exchange([command], 1, _SECONDS_TO_ASK)
-        except LostError:
-            reply = Refusal("", "")
-        if isinstance(reply, Refusal):  # whoever looks now learns of it, and has a deadline
-            time.sleep(min(seconds, _PAUSE))
-            return None
-        if not reply:
-            return None
-        entries = reply[self._name]
-        return texts_of(entries) if len(entries) < ITEMS_AT_ONCE else None
+    Returns
+    -------
+    list or None
+        None if the list has to be looked at: it is long, or the server was lost or refuses.
+    """
+    if timeout is not None:
+        seconds = min(seconds, timeout / 2)  # then the server has answered
+    server = route.server_of(name)
+    command = packed(
+        "XREAD", "COUNT", ITEMS_AT_ONCE, "BLOCK", max(1, int(seconds * 1000)), "STREAMS", name,
+        f"{start}-0",
+    )  # fmt: skip
+    try:
+        (reply,) = server.exchange([command], 1, _SECONDS_TO_ASK)
+    except LostError:
+        reply = Refusal("", "")
+    if isinstance(reply, Refusal):  # whoever looks now learns of it, and has a deadline
+        time.sleep(min(seconds, _PAUSE))
+        return None
+    if not reply:
+        return []
+    entries = reply[name]
+    return texts_of(entries) if len(entries) < ITEMS_AT_ONCE else None
 
 
 def texts_of(entries: list[Any]) -> list[str]:

@@ -22,7 +22,7 @@ from dovetail.transport.engines.adios.sst.medium import (
     store_folder,
 )
 from dovetail.transport.engines.adios.sst.processes import Worker
-from dovetail.transport.ledger.medium import Block
+from dovetail.transport.ledger.medium import Appended, Block
 
 LOOK = 0.25
 """Seconds after which a wait for a block asks whether its carrier lives."""
@@ -199,10 +199,10 @@ class ReadingMedium(SstMedium):
                 self._join(carrier)
         return said
 
-    def append(self, log: int, entry: str) -> int:
+    def append(self, log: int, entry: str, start: int) -> Appended:
         if entry.startswith("D."):
             self._forget()
-        return super().append(log, entry)
+        return super().append(log, entry, start)
 
     def _forget(self) -> None:
         """Let go of the blocks of the step before."""

@@ -15,7 +15,7 @@ from dovetail.errors import (
 from dovetail.transport.engines.adios.sst.contact import Place
 from dovetail.transport.engines.adios.sst.line import Line
 from dovetail.transport.engines.local import places
-from dovetail.transport.ledger.medium import Block, Head
+from dovetail.transport.ledger.medium import Appended, Block, Head
 
 
 class Where(NamedTuple):
@@ -38,8 +38,8 @@ class SstMedium:
 
     # --- the log ----------------------------------------------------------------------------
 
-    def append(self, log: int, entry: str) -> int:
-        return int(self._line.ask("append", log, entry))
+    def append(self, log: int, entry: str, start: int) -> Appended:
+        return Appended(int(self._line.ask("append", log, entry)), None)
 
     def read(self, log: int, start: int) -> list[str]:
         return self._heard(self._line.ask("read", log, start))
@@ -70,7 +70,15 @@ class SstMedium:
 
     # --- blocks -----------------------------------------------------------------------------
 
-    def put_block(self, name: str, pieces: Sequence[Piece], metadata: dict[str, str]) -> None:
+    def publish(
+        self,
+        name: str,
+        pieces: Sequence[Piece],
+        metadata: dict[str, str],
+        log: int,
+        entry: str,
+        start: int,
+    ) -> Appended:
         raise DovetailError(f"this end of {self.label} does not write")
 
     def get_block(self, name: str) -> Block | None:

@@ -21,6 +21,7 @@ from dovetail.transport.engines.adios.sst.medium import (
     store_folder,
 )
 from dovetail.transport.engines.adios.sst.processes import Worker
+from dovetail.transport.ledger.medium import Appended
 
 MOST_STARTS = 50
 """Carriers of one writer rank: one may die, but not for ever."""
@@ -83,11 +84,11 @@ class WritingMedium(SstMedium):
         self._tend()
         return super().wait(log, start, timeout)
 
-    def append(self, log: int, entry: str) -> int:
+    def append(self, log: int, entry: str, start: int) -> Appended:
         if not entry.startswith("E."):
-            return super().append(log, entry)
+            return super().append(log, entry, start)
         pending, self._pending = self._pending, None
-        return int(self._line.ask("append", log, entry, pending))
+        return Appended(int(self._line.ask("append", log, entry, pending)), None)
 
     def _heard(self, entries: list[str]) -> list[str]:
         for entry in entries:
@@ -98,7 +99,19 @@ class WritingMedium(SstMedium):
                     self._everyone = policy[0] in "lb"
         return super()._heard(entries)
 
-    def put_block(self, name: str, pieces: Sequence[Piece], metadata: dict[str, str]) -> None:
+    def publish(
+        self,
+        name: str,
+        pieces: Sequence[Piece],
+        metadata: dict[str, str],
+        log: int,
+        entry: str,
+        start: int,
+    ) -> Appended:
+        self._send(name, pieces, metadata)
+        return self.append(log, entry, start)
+
+    def _send(self, name: str, pieces: Sequence[Piece], metadata: dict[str, str]) -> None:
         if self._pending is not None:
             self._tell("drop", self._pending[2])
         self._tend()
