@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import mmap
 import os
+import select
 import socket
 import threading
 import weakref
@@ -122,6 +123,12 @@ class Connection(Closing):
         if "error" in message:
             _raise(message)
         return message, behind
+
+    def ready(self, seconds: float) -> bool:
+        """Whether something comes within so many seconds."""
+        poller = select.poll()
+        poller.register(self._socket, select.POLLIN)
+        return bool(poller.poll(max(0.0, seconds) * 1000))
 
     def drained(self) -> None:
         """Throw away what has come, without waiting.

@@ -33,6 +33,7 @@ from dovetail.transport.engines.dragon.peers import Peer
 from dovetail.transport.engines.dragon.reception import Reception
 from dovetail.transport.engines.dragon.saving import Saving
 from dovetail.transport.engines.dragon.vault import RefusalError, Vault
+from dovetail.transport.engines.dragon.waits import Waits
 from dovetail.transport.engines.dragon.wire import FRAME, INLINE, PROTOCOL, Message
 
 EMPTY_LINGER = 10.0
@@ -55,11 +56,12 @@ class Keeper:
         self._vault = Vault(self._dictionary, settings.memory)
         self._to_save: deque[tuple[Peer, Message]] = deque()
         self._saving: tuple[Peer, Saving] | None = None
-        self._watchers: dict[tuple[str, str, str], set[Peer]] = {}
+        self._watchers: dict[tuple[str, str], set[Peer]] = {}
         self._lifelines: dict[tuple[str, str], set[Peer]] = {}
         self.reception = Reception(
             token, self._welcome, self._answer, self._farewell, self._go_on_saving
         )
+        self._waits = Waits(self._items_of, self.reception.answer)
 
     @property
     def dictionary(self) -> str:
@@ -91,6 +93,7 @@ class Keeper:
     def _farewell(self, peer: Peer) -> None:
         if peer.watching is not None:
             _discard(self._watchers, peer.watching, peer)
+        self._waits.end(peer)
         if peer.lifeline is not None:
             _discard(self._lifelines, peer.lifeline, peer)
         self._staged -= peer.staged
@@ -113,9 +116,9 @@ class Keeper:
     def _destroy(self, peer: Peer, message: Message, _: bytes) -> None:
         store = self._vault.store(message["store"])
         for key in self._vault.destroy(store):
-            self._changed(store.name, "key", key)
+            self._changed(store.name, key)
         for name in store.lists:
-            self._changed(store.name, "list", name)
+            self._waits.changed(store.name, name)
         peer.send({})
 
     def _save(self, peer: Peer, message: Message, _: bytes) -> None:
@@ -185,9 +188,12 @@ class Keeper:
         try:
             self._vault.put(store, key, value, message["nbytes"], message["version"])
         finally:
-            self._changed(store.name, "key", key)
+            self._changed(store.name, key)
             self._resume()
-        peer.send({} if lease is None else self._spare(peer, message["nbytes"]))
+        answer = {} if lease is None else self._spare(peer, message["nbytes"])
+        if "list" in message:
+            answer |= self._appended(message)
+        peer.send(answer)
 
     def _spare(self, peer: Peer, nbytes: int) -> Message:
         """Shared memory for another value of this size, which often follows; or nothing."""
@@ -230,7 +236,7 @@ class Keeper:
     def _remove(self, peer: Peer, message: Message, _: bytes) -> None:
         store, key = self._vault.store(message["store"]), message["key"]
         removed = self._vault.delete(store, key)
-        self._changed(store.name, "key", key)
+        self._changed(store.name, key)
         peer.send({"found": removed})
 
     def _move(self, peer: Peer, message: Message, _: bytes) -> None:
@@ -241,7 +247,7 @@ class Keeper:
         )
         moved = self._vault.move(store, key, new_key)
         for name in (key, new_key):
-            self._changed(store.name, "key", name)
+            self._changed(store.name, name)
         peer.send({"found": moved})
 
     def _keys(self, peer: Peer, message: Message, _: bytes) -> None:
@@ -283,27 +289,45 @@ class Keeper:
     # --- lists, waits, lives ------------------------------------------------------------------
 
     def _append(self, peer: Peer, message: Message, _: bytes) -> None:
+        peer.send(self._appended(message))
+
+    def _appended(self, message: Message) -> Message:
+        """Add an item to a list; its position, and what the list holds from ``start`` on."""
         items = self._vault.store(message["store"]).lists.setdefault(message["list"], [])
         items.append(message["item"])
-        self._changed(message["store"], "list", message["list"])
-        peer.send({"position": len(items) - 1})
+        self._waits.changed(message["store"], message["list"])
+        start = message.get("start", len(items))
+        return {"position": len(items) - 1, "items": items[start:]}
 
     def _items(self, peer: Peer, message: Message, _: bytes) -> None:
-        items = self._vault.store(message["store"]).lists.get(message["list"], [])
-        peer.send({"items": items[message["start"] :]})
+        peer.send({"items": self._items_of(message["store"], message["list"], message["start"])})
+
+    def _items_of(self, store: str, name: str, start: int) -> list[str]:
+        found = self._vault.stores.get(store)
+        return [] if found is None else found.lists.get(name, [])[start:]
+
+    def _wait(self, peer: Peer, message: Message, _: bytes) -> None:
+        """Answered once the list holds an item from ``start`` on, or the client has had enough."""
+        self._waits.begin(peer, message["store"], message["list"], message["start"])
+
+    def _enough(self, peer: Peer, _: Message, __: bytes) -> None:
+        """A client waits no longer. Not answered if its wait was, meanwhile."""
+        if self._waits.end(peer):
+            peer.send({"items": []})
 
     def _remove_list(self, peer: Peer, message: Message, _: bytes) -> None:
         self._vault.store(message["store"]).lists.pop(message["list"], None)
-        self._changed(message["store"], "list", message["list"])
+        self._waits.changed(message["store"], message["list"])
         peer.send({})
 
     def _watch(self, peer: Peer, message: Message, _: bytes) -> None:
-        peer.watching = (message["store"], message["kind"], message["name"])
+        peer.watching = (message["store"], message["key"])
         self._watchers.setdefault(peer.watching, set()).add(peer)
         peer.send({})
 
-    def _changed(self, store: str, kind: str, name: str) -> None:
-        for peer in list(self._watchers.get((store, kind, name), ())):
+    def _changed(self, store: str, key: str) -> None:
+        """Tell who watches a key."""
+        for peer in list(self._watchers.get((store, key), ())):
             self.reception.tell(peer)
 
     def _live(self, peer: Peer, message: Message, _: bytes) -> None:
@@ -337,6 +361,8 @@ _OPERATIONS: dict[str, Callable[[Keeper, Peer, Message, bytes], None]] = {
     "append": Keeper._append,
     "items": Keeper._items,
     "remove list": Keeper._remove_list,
+    "wait": Keeper._wait,
+    "enough": Keeper._enough,
     "watch": Keeper._watch,
     "live": Keeper._live,
     "alive": Keeper._alive,

@@ -39,8 +39,12 @@ class Peer:
         """Shared memory that it may read or fill, by number."""
         self.staged = 0
         """Bytes of blocks of these."""
-        self.watching: tuple[str, str, str] | None = None
+        self.watching: tuple[str, str] | None = None
+        """The store and the key of which it wants to hear."""
         self.lifeline: tuple[str, str] | None = None
+        """The store and the name for which it gives a sign of life."""
+        self.awaiting: tuple[str, str] | None = None
+        """The store and the list in which it waits for an item."""
         self._incoming = bytearray()
         self._outgoing: deque[memoryview] = deque()
         self._unsent = 0

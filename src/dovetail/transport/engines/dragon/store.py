@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import select
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,7 +14,7 @@ from dovetail.transport.contract import Capabilities
 from dovetail.transport.deadlines import Deadline
 from dovetail.transport.engines.dragon.client import Connection, Keeper, KeeperLostError, Room
 from dovetail.transport.engines.dragon.wire import FRAME, INLINE, Message, frame, unframed
-from dovetail.transport.remote import Head, Held, RemoteStore
+from dovetail.transport.remote import LONGEST_SLEEP, Head, Held, RemoteStore
 from dovetail.transport.values import Encoded
 
 _AT_ONCE = 32
@@ -162,22 +161,47 @@ class DragonStore(RemoteStore):
         items: list[str] = answer["items"]
         return items
 
+    def _append_and_read(
+        self, list_name: str, item: str, start: int
+    ) -> tuple[int, list[str] | None]:
+        answer = self._keeper.ask(self._say("append", list=list_name, item=item, start=start))
+        return answer["position"], answer["items"]
+
+    def _write_and_append(
+        self, key: str, value: Encoded, list_name: str, item: str, start: int
+    ) -> tuple[int, list[str] | None]:
+        if value.nbytes > INLINE:
+            return super()._write_and_append(key, value, list_name, item, start)
+        with self._keeper.connection() as (connection, deadline):
+            put, deadline, behind = self._inline(key, value, deadline)
+            put = {**put, "list": list_name, "item": item, "start": start}
+            answer, _ = connection.ask(put, deadline, behind)
+        return answer["position"], answer["items"]
+
+    def _wait_items(self, list_name: str, count: int, start: int, deadline: Deadline) -> list[str]:
+        found: list[str] = []
+        while True:
+            left = min(deadline.left(), LONGEST_SLEEP)
+            found += self._next_items(list_name, start + len(found), left)
+            if len(found) >= count or deadline.passed:
+                return found
+            self._check()
+
+    def _next_items(self, list_name: str, start: int, seconds: float) -> list[str]:
+        """The items from `start` on; if there are none, those that come within so many seconds."""
+        with self._keeper.connection() as (connection, deadline):
+            connection.send(self._say("wait", list=list_name, start=start), deadline)
+            if not connection.ready(min(seconds, deadline.left() / 2)):
+                connection.send({"do": "enough"}, deadline)
+            items: list[str] = connection.receive(deadline)[0]["items"]
+            return items
+
     def _remove_list(self, list_name: str) -> None:
         self._keeper.ask(self._say("remove list", list=list_name))
 
     @contextmanager
     def _watch_key(self, key: str) -> Iterator[KeeperWatch]:
-        with self._watched("key", key) as watch:
-            yield watch
-
-    @contextmanager
-    def _watch_list(self, list_name: str) -> Iterator[KeeperWatch]:
-        with self._watched("list", list_name) as watch:
-            yield watch
-
-    @contextmanager
-    def _watched(self, kind: str, name: str) -> Iterator[KeeperWatch]:
-        with self._keeper.lasting(self._say("watch", kind=kind, name=name)) as connection:
+        with self._keeper.lasting(self._say("watch", key=key)) as connection:
             yield KeeperWatch(connection)
 
     def lifeline(self, name: str) -> Connection:
@@ -215,15 +239,13 @@ class DragonStore(RemoteStore):
 
 
 class KeeperWatch:
-    """Eyes on one key or list: the keeper writes a word when it changes."""
+    """Eyes on one key: the keeper writes a word when it changes."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
 
     def wait(self, seconds: float) -> None:
-        poller = select.poll()
-        poller.register(self._connection, select.POLLIN)
-        if poller.poll(seconds * 1000):
+        if self._connection.ready(seconds):
             try:
                 self._connection.drained()
             except KeeperLostError:

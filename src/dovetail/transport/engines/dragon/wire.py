@@ -26,7 +26,7 @@ import numpy as np
 
 from dovetail.errors import CorruptDataError
 
-PROTOCOL = 1
+PROTOCOL = 2
 """Raised when keeper and clients would no longer understand each other."""
 INLINE = 128 << 10
 """Bytes up to which a value travels behind its message; larger ones through shared memory."""
