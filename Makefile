@@ -7,6 +7,7 @@
 #                 into runs/ (20 minutes)
 #   make soak     the tests, with every fault thousands of times
 #   make guarantees   cause faults on every engine, and draw the table of what each withstood
+#   make figures      measure every engine, and draw the page of what each costs
 #   make docs     build the documentation into site/
 #   make clean    remove all that make has made
 #
@@ -23,7 +24,7 @@ NATIVE_CODE := $(shell find native -name '*.cpp' -o -name '*.hpp' -o -name '*.h'
 # With the folders, so that a file that goes away counts as a change too.
 NATIVE := $(shell find native -not -name '.*')
 
-.PHONY: demo test check format bench soak guarantees docs serve-docs clean environment
+.PHONY: demo test check format bench soak guarantees figures docs serve-docs clean environment
 .DELETE_ON_ERROR:
 
 environment: $(VENV)/.native
@@ -61,6 +62,10 @@ guarantees: environment
 	DOVETAIL_FAULT_COUNT=$${DOVETAIL_FAULT_COUNT:-100} \
 	  $(BIN)/python -m pytest --soak tests/faults --tallies runs/faults.json $(ARGS)
 	$(BIN)/python docs/guarantees.py runs/faults.json > docs/engines/guarantees.md
+
+figures: environment
+	$(BIN)/dovetail bench transports --output runs/bench-transports $(ARGS)
+	$(BIN)/python docs/figures.py runs/bench-transports docs/engines
 
 docs: environment
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict

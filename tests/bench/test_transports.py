@@ -33,6 +33,7 @@ from dovetail.errors import InvalidURLError
 COMMAND = [sys.executable, "-c", "from dovetail.cli import main; main()", "bench", "transports"]
 TINY = ["--quick", "--sizes", "1KiB", "--ranks", "2", "--files", "20", "--repeat", "2"]
 COMPARISONS = {comparison.name: comparison for comparison in comparisons(QUICK)}
+FIGURES = Path(__file__).parents[2] / "docs/figures.py"
 PICTURES = {
     "streaming": ["streaming-latency", "streaming-throughput"],
     "staging-colocated": ["staging-colocated", "overheads"],
@@ -119,6 +120,20 @@ def test_the_report_of_a_comparison_is_whole(tmp_path: Path, name: str) -> None:
         assert (tmp_path / f"{picture}.svg").read_text().startswith("<?xml")
         assert (tmp_path / f"{picture}.png").read_bytes().startswith(b"\x89PNG")
     assert not left_behind() - before
+    check_page(tmp_path, report)
+
+
+def check_page(run: Path, report: dict[str, Any]) -> None:
+    """The page of the documentation that is made from a run shows all that was compared."""
+    pages = run / "pages"
+    pages.mkdir()
+    subprocess.run([sys.executable, FIGURES, run, pages], check=True, timeout=60)
+    text = (pages / "figures.md").read_text()
+    for over in report["overheads"]:
+        assert (f"### {over['engine']}\n" in text) == (over["producers"] == 1)
+    for picture in run.glob("*.svg"):
+        assert f"(figures/{picture.name})" in text
+        assert (pages / "figures" / picture.name).exists()
 
 
 def test_a_run_can_be_restricted_and_printed_as_json() -> None:

@@ -48,6 +48,7 @@ _STYLE: Any = {
     "xtick.color": "#555555",
     "ytick.color": "#555555",
     "svg.hashsalt": "dovetail",
+    "svg.fonttype": "none",
 }
 _PANEL = 3.4, 4.3
 """Inches, wide and high."""
