@@ -80,8 +80,10 @@ class Arrivals:
                 continue
             with contextlib.suppress(OSError):
                 again = self._known[name] = os.dup(descriptor)
-                # By edge: ADIOS2's own thread reads what has come.
-                self._poller.register(again, select.EPOLLIN | select.EPOLLET)
+                # By edge, and for writing, too, which is always possible: when something comes,
+                # ADIOS2's own thread may have read it before this one runs, and that alone
+                # would leave nothing to be told of.
+                self._poller.register(again, select.EPOLLIN | select.EPOLLOUT | select.EPOLLET)
 
     def wait(self, seconds: float) -> tuple[bool, set[Any]]:
         """Until something has come.
