@@ -87,6 +87,9 @@ class RemoteStore(Closing, ABC):
         How errors and traces name it: the URL without anything secret.
     """
 
+    small_block = 0
+    """Bytes up to which a block of a stream is better kept inside an item of a list; 0: none is."""
+
     def __init__(self, url: str, label: str, capabilities: Capabilities) -> None:
         self._url = url
         self._label = label

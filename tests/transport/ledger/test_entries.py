@@ -19,7 +19,9 @@ policies = st.sampled_from([dv.lockstep(), dv.buffered(1), dv.buffered(4096), dv
                             dv.work_queue(7)])  # fmt: skip
 spoken: st.SearchStrategy[Any] = st.one_of(
     st.builds(entries.Opened, ids, numbers, numbers, policies, numbers),
-    st.builds(entries.Ended, ids, numbers, numbers, numbers, numbers),
+    st.builds(
+        entries.Ended, ids, numbers, numbers, numbers, numbers, st.text("AZaz09_-", max_size=40)
+    ),
     st.builds(entries.Closed, ids, st.booleans()),
     st.builds(entries.Joined, ids, numbers, numbers, st.text(max_size=20).map(spelled)),
     st.builds(entries.Picked, ids, numbers),
@@ -53,7 +55,7 @@ def test_a_long_name_is_refused() -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["", "W", "W.a.0.1.b0.0", "W.a.0.1.b4097.0", "W.a.0.1.q1.0", "E.a.1.2.3", "E.a.-1.0.0.0",
+    ["", "W", "W.a.0.1.b0.0", "W.a.0.1.b4097.0", "W.a.0.1.q1.0", "E.a.1.2.3", "E.a.-1.0.0.0", "E.a.1.2.3.4.x.y",
      "E.a.²..0.0", "D.a.x", "Q.a", "C.a", "hello world", "E." * 1000],
 )  # fmt: skip
 def test_what_is_no_entry_is_refused(text: str) -> None:

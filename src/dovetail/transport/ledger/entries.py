@@ -37,16 +37,19 @@ class Opened:
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """E: a writer rank has ended a step; its block lies in a slot."""
+    """E: a writer rank has ended a step; its block lies in a slot, or is here."""
 
     who: str
     step: int
     slot: int
     nbytes: int
     time_us: int
+    block: str = ""
+    """The block, if it is small: see :mod:`~dovetail.transport.ledger.small`."""
 
     def __str__(self) -> str:
-        return f"E.{self.who}.{self.step}.{self.slot}.{self.nbytes}.{self.time_us}"
+        text = f"E.{self.who}.{self.step}.{self.slot}.{self.nbytes}.{self.time_us}"
+        return f"{text}.{self.block}" if self.block else text
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,6 +213,9 @@ def _parse(words: list[str]) -> Entry:
             return Opened(who, _number(rank), _number(size), _policy(policy), _number(capacity))
         case ["E", who, step, slot, nbytes, time_us]:
             return Ended(who, _number(step), _number(slot), _number(nbytes), _number(time_us))
+        case ["E", who, step, slot, nbytes, time_us, block]:
+            numbers = _number(step), _number(slot), _number(nbytes), _number(time_us)
+            return Ended(who, *numbers, block)
         case ["C", who, failed]:
             return Closed(who, failed == "1")
         case ["J", who, rank, size, group]:

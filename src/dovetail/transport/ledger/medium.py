@@ -62,6 +62,9 @@ class Head(NamedTuple):
 class BlockStore(Store, Protocol):
     """A store that also takes and gives values as they lie, and does in one go what it can."""
 
+    small_block: int
+    """Bytes up to which a block is better kept inside an item of a list; 0: none is."""
+
     def append_and_read(
         self, list_name: str, item: str, start: int
     ) -> tuple[int, list[str] | None]:
@@ -101,6 +104,8 @@ class Medium(Protocol):
 
     label: str
     """How messages name the stream."""
+    small_block: int
+    """Bytes up to which a block travels inside its entry; 0: none does."""
 
     def append(self, log: int, entry: str, start: int) -> Appended:
         """Add an entry to a log, once; and say those from `start` on, if that is for nothing."""
@@ -179,6 +184,7 @@ class StoreMedium:
 
     def __init__(self, store: BlockStore, label: str, lifelines: Lifelines | None = None) -> None:
         self.label = label
+        self.small_block = store.small_block
         self._store = store
         self._lifelines: Lifelines = Heartbeats(store) if lifelines is None else lifelines
 

@@ -20,7 +20,8 @@ from dovetail.transport.ends import Counters, TakenStep
 from dovetail.transport.ledger.entries import Done, Joined, Left, Picked, Removed, Stopped, spelled
 from dovetail.transport.ledger.medium import Block, Medium
 from dovetail.transport.ledger.replica import LOOK, Replica, StreamGoneError
-from dovetail.transport.ledger.state import Epoch, EpochState, Group
+from dovetail.transport.ledger.small import read_spelled
+from dovetail.transport.ledger.state import Contribution, Epoch, EpochState, Group
 from dovetail.transport.ledger.writer import STEP, block_name, new_id
 from dovetail.transport.policies import PolicyKind
 
@@ -305,12 +306,18 @@ def open_blocks(medium: Medium, epoch: Epoch, step: int) -> TakenStep | None:
         return None
     blocks: list[Block] = []
     for rank in range(epoch.size):
-        block = medium.get_block(block_name(epoch.number, rank, parts[rank].slot))
+        block = _block_of(medium, epoch, rank, parts[rank])
         if block is None or block.header[2].get(STEP) != f"{epoch.number}.{step}":
             return None
         blocks.append(block)
     newest = max(part.time_us for part in parts.values())
     return step, newest * 1e-6, [(block.memory, block.header) for block in blocks]
+
+
+def _block_of(medium: Medium, epoch: Epoch, rank: int, part: Contribution) -> Block | None:
+    if part.block:
+        return read_spelled(part.block, f"a step of {medium.label}")
+    return medium.get_block(block_name(epoch.number, rank, part.slot))
 
 
 class LedgerOnlooker:

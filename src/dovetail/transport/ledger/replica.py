@@ -17,6 +17,8 @@ from dovetail.transport.ledger.state import State
 
 LOG_LENGTH = 20_000
 """Entries after which a log is sealed and a new one begun."""
+LOG_NBYTES = 8 << 20
+"""Bytes after which it is, since small blocks lie in it."""
 LOOK = 0.25
 """Seconds between two looks at who is alive, and the longest sleep of a wait."""
 
@@ -50,7 +52,7 @@ class Replica:
         """The first log that may not have been removed yet."""
         kept = None if head is None else head.state
         self.state = State() if kept is None else snapshot.from_json(dict(kept))
-        self._position = 0
+        self._position = self._nbytes = 0
         self._last = ""
         self._behind = False
         self._own: deque[tuple[int, str]] = deque()
@@ -96,6 +98,7 @@ class Replica:
         for text in entries:
             entry = parse(text)
             self._position += 1
+            self._nbytes += len(text)
             self._last = text
             if isinstance(entry, Sealed):
                 self._go_on(entry)
@@ -111,7 +114,7 @@ class Replica:
         late = [text for position, text in self._own if position >= self._position]
         self._own.clear()
         self.log += 1
-        self._position = 0
+        self._position = self._nbytes = 0
         self._last = ""
         self.state.continued = set()
         if seal.who == self.who:
@@ -212,7 +215,7 @@ class Replica:
 
     def seal_if_long(self) -> None:
         """Begin a new log if this one is long, and remove those before it if nobody reads them."""
-        if self._position >= LOG_LENGTH:
+        if self._position >= LOG_LENGTH or self._nbytes >= LOG_NBYTES:
             self.say(Sealed(self.who))
         if self._oldest < self.log and self.state.participants() <= self.state.continued:
             head = self.medium.head()

@@ -42,6 +42,8 @@ class Contribution:
     slot: int
     nbytes: int
     time_us: int
+    block: str = ""
+    """The block itself, if it came with its entry; then there is none in the slot."""
 
 
 @dataclass(slots=True)
@@ -261,7 +263,7 @@ class Epoch:
             return
         writer.ended += 1
         parts = self.steps.setdefault(entry.step, {})
-        parts[rank] = Contribution(entry.slot, entry.nbytes, entry.time_us)
+        parts[rank] = Contribution(entry.slot, entry.nbytes, entry.time_us, entry.block)
 
     def pick(self, group: Group, step: int) -> None:
         """A group takes a step, if it still can."""

@@ -28,6 +28,7 @@ from dovetail.transport.ends import Counters
 from dovetail.transport.ledger.entries import Closed, Ended, Expelled, Opened
 from dovetail.transport.ledger.medium import Medium
 from dovetail.transport.ledger.replica import LOOK, Replica, StreamGoneError
+from dovetail.transport.ledger.small import spelled
 from dovetail.transport.ledger.state import Epoch, Group
 from dovetail.transport.policies import Policy, PolicyKind
 from dovetail.transport.rooms import Rooms
@@ -257,17 +258,32 @@ class LedgerWriter:
         step = self._next
         nbytes = sum(piece.buffer.nbytes for piece in pieces)
         self._wait_for_room(nbytes)
-        slot = self._free_slot()
         metadata = {**metadata, STEP: f"{self._epoch.number}.{step}"}
-        name = block_name(self._epoch.number, self._rank, slot)
-        ended = Ended(self._who, step, slot, nbytes, time.time_ns() // 1000)
-        self._replica.publish(name, pieces, metadata, ended)
-        self._slots[step] = slot
+        if nbytes <= self._medium.small_block:
+            self._publish_small(step, nbytes, pieces, metadata)
+        else:
+            self._publish(step, nbytes, pieces, metadata)
         self._next = step + 1
         self._steps += 1
         self._bytes += nbytes
         if self._epoch.policy.kind == "lockstep":
             self._wait_for_readers("end", step, step + 1, lambda epoch: epoch.oldest > step)
+
+    def _publish(
+        self, step: int, nbytes: int, pieces: list[Piece], metadata: dict[str, str]
+    ) -> None:
+        slot = self._free_slot()
+        name = block_name(self._epoch.number, self._rank, slot)
+        self._replica.publish(name, pieces, metadata, self._ended(step, slot, nbytes))
+        self._slots[step] = slot
+
+    def _publish_small(
+        self, step: int, nbytes: int, pieces: list[Piece], metadata: dict[str, str]
+    ) -> None:
+        self._replica.append(self._ended(step, 0, nbytes, spelled(pieces, metadata)))
+
+    def _ended(self, step: int, slot: int, nbytes: int, block: str = "") -> Ended:
+        return Ended(self._who, step, slot, nbytes, time.time_ns() // 1000, block)
 
     def abandon(self) -> None:
         self._pieces = None
@@ -278,7 +294,8 @@ class LedgerWriter:
         confirmed = epoch.writers[self._rank].ended
         self._slots = {step: slot for step, slot in self._slots.items() if step >= confirmed}
         taken = set(self._slots.values())
-        taken |= {parts[self._rank].slot for parts in epoch.steps.values() if self._rank in parts}
+        held = [parts[self._rank] for parts in epoch.steps.values() if self._rank in parts]
+        taken |= {part.slot for part in held if not part.block}
         slot = 0
         while slot in taken:
             slot += 1

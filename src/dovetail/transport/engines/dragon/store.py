@@ -24,6 +24,8 @@ _AT_ONCE = 32
 class DragonStore(RemoteStore):
     """One store of a server."""
 
+    small_block = 4096
+
     def __init__(
         self,
         url: str,

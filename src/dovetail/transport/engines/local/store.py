@@ -72,6 +72,8 @@ class LocalReservation:
 class LocalStore(Closing):
     """A folder of safetensors files, in shared memory or on a disk."""
 
+    small_block = 0  # the items of its lists are links to files
+
     def __init__(
         self, url: str, native: _native.Store, folder: Path, capabilities: Capabilities
     ) -> None:

@@ -93,7 +93,8 @@ class Leader:
     # --- logs -------------------------------------------------------------------------------
 
     def _append(self, message: Message, reply: Reply) -> None:
-        name, number, entry = message.words
+        name, number = message.words
+        entry = bytes(message.payload).decode()
         log = self._of(message).logs.setdefault(number, _Log())
         log.unanswered.append(_Unanswered(message.source, len(log.entries), reply))
         log.entries.append(entry)

@@ -35,6 +35,8 @@ class MPIMedium:
         Seconds in which every question must be answered, or :data:`PATIENCE` if that is more.
     """
 
+    small_block = 1536  # so that its entry fits into one piece of mail
+
     def __init__(
         self, office: Office, stream: str, leader: int, label: str, timeout: float | None
     ) -> None:
@@ -52,8 +54,9 @@ class MPIMedium:
     def append(self, log: int, entry: str, start: int) -> Appended:
         key = Key(self._leader, self._stream, log)
         answer = self._ask(
-            "append", log, entry, arrived=lambda answer: self._office.copies.appended(key, answer)
-        )
+            "append", log, parts=[entry.encode()],
+            arrived=lambda answer: self._office.copies.appended(key, answer),
+        )  # fmt: skip
         position = int(answer.words[0])
         entries = self._copy_of(log).entries[start : position + 1]
         return Appended(position, entries if len(entries) == position + 1 - start else None)

@@ -28,7 +28,7 @@ from dovetail.transport.engines.mpi.leader import Leader
 from dovetail.transport.engines.mpi.messages import Message
 from dovetail.transport.engines.mpi.post import Post, Reply
 
-PROTOCOL = 1
+PROTOCOL = 2
 """What processes say to each other; those of two numbers do not understand each other."""
 
 PATIENCE = 60.0

@@ -31,6 +31,8 @@ class RedisStore(RemoteStore):
         Seconds that an operation may go without a sign of life of the server.
     """
 
+    small_block = 4096
+
     def __init__(
         self, place: Place, route: Route, capabilities: Capabilities, timeout: float | None
     ) -> None:

@@ -14,6 +14,7 @@ from dovetail.errors import (
     TransportTimeoutError,
 )
 from dovetail.transport.deadlines import Deadline
+from dovetail.transport.engines.adios.sst.blocks import unwrap
 from dovetail.transport.engines.adios.sst.contact import Place
 from dovetail.transport.engines.adios.sst.line import Line
 from dovetail.transport.engines.adios.sst.medium import (
@@ -144,7 +145,9 @@ class ReadingMedium(SstMedium):
             except TransportTimeoutError:
                 pass
             else:
-                return None if "dovetail.gone" in header[2] else Block(memory, header)
+                if "dovetail.gone" in header[2]:
+                    return None
+                return Block(*unwrap(memory, header, f"block {key} of {self.label}"))
             if expected is not None:
                 self._look_after(where, deadline)
                 if self._joined_to(where.carrier, 0.0) == expected:

@@ -30,6 +30,8 @@ class Where(NamedTuple):
 class SstMedium:
     """The ledger of a stream, at its home. Without blocks, it serves to describe and to remove."""
 
+    small_block = 4096
+
     def __init__(self, place: Place, line: Line) -> None:
         self.label = place.label
         self._place = place

@@ -17,10 +17,8 @@ import traceback
 from typing import Any
 
 from dovetail import _native
-from dovetail.data.layout import decode
 from dovetail.errors import PeerLostError
 from dovetail.transport.engines.adios.library import Opened, open_engine, reason_of
-from dovetail.transport.engines.adios.reading import VariableReader
 from dovetail.transport.engines.adios.sst import blocks, contact
 from dovetail.transport.engines.adios.sst.line import Line
 from dovetail.transport.engines.adios.sst.network import Arrivals
@@ -41,7 +39,7 @@ class Source:
     def __init__(self, carrier: str, opened: Opened) -> None:
         self.carrier = carrier
         self.opened = opened
-        self.reader = VariableReader(opened)
+        self.reader = blocks.BlockReader(opened)
 
 
 class Mirror:
@@ -150,23 +148,12 @@ class Mirror:
             source.opened.engine.Close()
 
     def _take(self, source: Source) -> None:
-        text = source.reader.text(blocks.VARIABLE)
-        if text is None:
-            return
-        description = blocks.read(text)
-        if description.kind == "gone":
-            key = f"{source.carrier}.{description.number}"
+        number, nbytes = source.reader.look()
+        key = f"{source.carrier}.{number}"
+        if nbytes < 0:
             self._store.put(key, [], {"dovetail.gone": "yes"})
         else:
-            self._receive(source, description)
-
-    def _receive(self, source: Source, description: blocks.Description) -> None:
-        key = f"{source.carrier}.{description.number}"
-        pieces = blocks.pieces_of(description.pieces)
-        room = self._store.reserve(key, pieces, description.metadata)
-        entries = blocks.entries_of(description.pieces, room.extents)
-        source.reader.fetch_all(decode(entries, description.metadata), room.memory)
-        room.commit(False)
+            blocks.keep(self._store, key, nbytes, source.reader.fetch)
 
     def close(self) -> None:
         for source in self._sources.values():

@@ -16,13 +16,14 @@ from pathlib import Path
 from typing import Any
 
 from dovetail import _native
+from dovetail.data.layout import Header, decode
 from dovetail.errors import KeyNotFoundError
 from dovetail.transport.engines.adios.library import open_engine, reason_of
-from dovetail.transport.engines.adios.sst import blocks
+from dovetail.transport.engines.adios.sst.blocks import BlockWriter
 from dovetail.transport.engines.adios.sst.home import locked
 from dovetail.transport.engines.adios.sst.network import fell_back, remove_contact, send_at_once
 from dovetail.transport.engines.adios.sst.processes import hold, remove_store
-from dovetail.transport.engines.adios.writing import VariableWriter
+from dovetail.transport.engines.adios.writing import Placed, VariableWriter
 
 LONGEST_WRITE = 10.0
 """Seconds after which the writing of a block will never end, and this process is killed."""
@@ -41,7 +42,7 @@ def serve(producer: socket.socket, settings: dict[str, Any]) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
     send_at_once()
-    writer = VariableWriter(opened)
+    writer, block_writer = VariableWriter(opened), BlockWriter(opened)
     _tell(producer, ["opened"])
     lines = producer.makefile("rb")
     step = 0
@@ -53,7 +54,7 @@ def serve(producer: socket.socket, settings: dict[str, Any]) -> None:
                     send_at_once()
                 memory, header, _ = store.get(str(number))
                 attributes = header[2].get("dovetail.attrs", "{}")
-                writer.write(step, attributes, blocks.placed(memory, header))
+                writer.write(step, attributes, _placed(memory, header))
                 del memory
                 step += 1
                 with contextlib.suppress(KeyNotFoundError):
@@ -62,9 +63,8 @@ def serve(producer: socket.socket, settings: dict[str, Any]) -> None:
             case ["serve", number]:
                 # SST can lock itself up when a reader dies while it is written to.
                 signal.setitimer(signal.ITIMER_REAL, LONGEST_WRITE)
-                _serve_block(store, writer, step, number)
+                _serve_block(store, block_writer, number)
                 signal.setitimer(signal.ITIMER_REAL, 0)
-                step += 1
             case ["close", linger]:
                 closing = True
                 # Until the readers have taken what SST holds for them, but not for ever.
@@ -83,18 +83,20 @@ def serve(producer: socket.socket, settings: dict[str, Any]) -> None:
         os._exit(1)
 
 
-def _serve_block(store: Any, writer: VariableWriter, step: int, number: int) -> None:
-    """One block of a stream of ours, with what it is; or word that it is gone."""
+def _serve_block(store: Any, writer: BlockWriter, number: int) -> None:
+    """One block of a stream of ours; or word that it is gone."""
     try:
-        memory, header, _ = store.get(str(number))
+        memory, _, _ = store.get(str(number))
     except KeyNotFoundError:
-        gone = blocks.Description(number, "gone", [], {})
-        writer.write(step, "{}", [], {blocks.VARIABLE: blocks.write(gone)})
-        return
-    attributes = header[2].get("dovetail.attrs", "{}")
-    description = blocks.Description(number, "block", blocks.of_header(header), dict(header[2]))
-    text = {blocks.VARIABLE: blocks.write(description)}
-    writer.write(step, attributes, blocks.placed(memory, header), text)
+        writer.write_gone(number)
+    else:
+        writer.write(number, memory)
+
+
+def _placed(memory: Any, header: Header) -> list[Placed]:
+    """The arrays of a step, where they lie."""
+    variables = decode(header[1], header[2]).values()
+    return [Placed(variable, variable.view(memory)) for variable in variables]
 
 
 def _tell(producer: socket.socket, message: list[Any]) -> None:
