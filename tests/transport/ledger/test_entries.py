@@ -55,8 +55,8 @@ def test_a_long_name_is_refused() -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["", "W", "W.a.0.1.b0.0", "W.a.0.1.b4097.0", "W.a.0.1.q1.0", "E.a.1.2.3", "E.a.-1.0.0.0", "E.a.1.2.3.4.x.y",
-     "E.a.²..0.0", "D.a.x", "Q.a", "C.a", "hello world", "E." * 1000],
+    ["", "W", "W.a.0.1.b0.0", "W.a.0.1.b4097.0", "W.a.0.1.q1.0", "E.a.1.2.3", "E.a.-1.0.0.0",
+     "E.a.1.2.3.4.x.y", "E.a.²..0.0", "D.a.x", "Q.a", "C.a", "hello world", "E." * 1000],
 )  # fmt: skip
 def test_what_is_no_entry_is_refused(text: str) -> None:
     with pytest.raises(dv.CorruptDataError, match="dovetail stream rm"):

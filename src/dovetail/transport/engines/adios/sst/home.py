@@ -23,7 +23,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-VERSION = 1
+VERSION = 2
 LONGEST_LINE = 1 << 26
 """Bytes."""
 PATIENCE = 10.0
@@ -210,11 +210,11 @@ class Home:
     # --- the ledger -------------------------------------------------------------------------
 
     def do_append(
-        self, client: Client, log: int, entry: str, block: list[Any] | None = None
-    ) -> int:
-        """Add an entry, and perhaps a block.
+        self, client: Client, log: int, entry: str, start: int, block: list[Any] | None = None
+    ) -> tuple[int, list[str]]:
+        """Add an entry, and perhaps a block; its position, and all entries from `start` on.
 
-        Of that the name, the carrier, its number there, and whether it is sent unasked.
+        Of a block the name, the carrier, its number there, and whether it is sent unasked.
         """
         if block is not None:
             name, carrier, number, unasked = block
@@ -226,7 +226,7 @@ class Home:
             if len(entries) > waiter[2]:
                 self._waiting.remove(waiter)
                 self._tell(waiter[0], json.dumps(entries[waiter[2] :]))
-        return len(entries) - 1
+        return len(entries) - 1, entries[start:]
 
     def do_read(self, client: Client, log: int, start: int) -> list[str]:
         return self._logs.get(log, [])[start:]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Collection, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from dovetail.data.layout import Piece
 from dovetail.errors import (
@@ -41,7 +41,11 @@ class SstMedium:
     # --- the log ----------------------------------------------------------------------------
 
     def append(self, log: int, entry: str, start: int) -> Appended:
-        return Appended(int(self._line.ask("append", log, entry)), None)
+        return self._append(log, entry, start)
+
+    def _append(self, log: int, entry: str, start: int, block: list[Any] | None = None) -> Appended:
+        position, entries = self._line.ask("append", log, entry, start, block)
+        return Appended(position, self._heard(entries))
 
     def read(self, log: int, start: int) -> list[str]:
         return self._heard(self._line.ask("read", log, start))

@@ -88,7 +88,7 @@ class WritingMedium(SstMedium):
         if not entry.startswith("E."):
             return super().append(log, entry, start)
         pending, self._pending = self._pending, None
-        return Appended(int(self._line.ask("append", log, entry, pending)), None)
+        return self._append(log, entry, start, pending)
 
     def _heard(self, entries: list[str]) -> list[str]:
         for entry in entries:
