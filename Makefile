@@ -54,7 +54,7 @@ bench: environment
 	$(BIN)/dovetail bench learn --output runs/bench-learn.json $(ARGS)
 	$(BIN)/dovetail bench transports --output runs/bench-transports
 
-soak: environment
+soak: environment $(VENV)/adios2-mpi/.built
 	$(BIN)/python -m pytest --soak $(ARGS)
 
 guarantees: environment
@@ -105,4 +105,10 @@ $(VENV)/.packages: $(VENV)/.python pyproject.toml constraints.txt
 # Editable: Python sources are used where they lie; the native core is built into the environment.
 $(VENV)/.native: $(VENV)/.packages $(NATIVE)
 	$(INSTALL) --quiet --no-build-isolation --no-deps --editable .
+	@touch $@
+
+# Streams that ranks share need ADIOS2 with MPI, which the package has not: built once, some minutes.
+ADIOS2_WITH_MPI := tests/transport/engines/adios/build_with_mpi.sh
+$(VENV)/adios2-mpi/.built: $(ADIOS2_WITH_MPI) constraints.txt | $(VENV)/.packages
+	bash $(ADIOS2_WITH_MPI) $(VENV) constraints.txt
 	@touch $@

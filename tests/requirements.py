@@ -64,6 +64,17 @@ def _mpi() -> str | None:
     return _module("mpi4py")()
 
 
+def _adios2_with_mpi() -> str | None:
+    """The build of ADIOS2 with MPI that ``make soak`` makes."""
+    return _mpi() if adios2_with_mpi() is not None else "make soak builds it from source"
+
+
+def adios2_with_mpi() -> Path | None:
+    """The folder of Python packages that holds ADIOS2 built with MPI."""
+    built = Path(sys.prefix, "adios2-mpi")
+    return next(built.glob("lib/python*/site-packages"), None) if built.is_dir() else None
+
+
 def _freezer() -> str | None:
     """A kernel that can freeze processes so that not even SIGKILL ends them: cgroup v1."""
     if os.geteuid() != 0:
@@ -153,6 +164,7 @@ _CHECKS: dict[str, Callable[[], str | None]] = {
     "fluidsim": _module("fluidsim"),
     "freezer": _freezer,
     "adios2": _module("adios2"),
+    "adios2-with-mpi": _adios2_with_mpi,
 }
 
 

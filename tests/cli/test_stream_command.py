@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import threading
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -36,6 +37,14 @@ def test_info_says_who_takes_part_and_how_far_they_are(dovetail: Any, shm_url: s
         text = dovetail.output("stream", "info", shm_url)
         assert "1 rank, buffered(3)" in text
         assert "3 complete, 2 held" in text
+
+
+@pytest.mark.requires("adios2")
+def test_info_says_what_was_found_to_move_a_stream(dovetail: Any, tmp_path: Path) -> None:
+    url = f"sst://info?contact={tmp_path}&recipe=async"
+    with dv.open_stream(url, "w"):
+        assert "moved   by plain ADIOS2 SST over TCP" in dovetail.output("stream", "info", url)
+        assert "evpath" in dovetail.json("stream", "info", url)["transport"]
 
 
 def test_a_stream_that_is_not_there_is_one_sentence(dovetail: Any, shm_url: str) -> None:

@@ -4,7 +4,7 @@ JSON documents (``--json``):
 
 =====  =========================================================================================
 info   ``{url, policy, state, epoch, ranks, steps_complete, steps_held, bytes_held, capacity,
-       groups: [{name, ranks, state, steps_ended}]}``
+       groups: [{name, ranks, state, steps_ended}], transport}``
 tail   one line a step: ``{index, time, attrs, variables: [{name, dtype, shape, nbytes}]}``
 rm     ``{url}``
 =====  =========================================================================================
@@ -48,6 +48,8 @@ def info(url: Url, as_json: AsJson = False) -> None:
     print(f"stream  {printable(stream.url)}")
     print(f"state   {stream.state}, epoch {stream.epoch}")
     print(f"writer  {ranks}, {stream.policy}")
+    if stream.transport:
+        print(f"moved   by {stream.transport}")
     print(f"steps   {stream.steps_complete} complete, {stream.steps_held} held")
     print(f"blocks  {in_bytes(stream.bytes_held)} of {in_bytes(stream.capacity)}")
     if stream.groups:

@@ -518,6 +518,8 @@ class StreamDescription(NamedTuple):
     capacity: int
     """The most bytes that may be allocated for blocks."""
     groups: tuple[GroupDescription, ...]
+    transport: str = ""
+    """What moves its blocks, where an engine has several ways, as it was found in use."""
 
 
 class Leftover(NamedTuple):

@@ -57,13 +57,6 @@ def test_an_interface_that_is_not_there_is_named(url: str) -> None:
         dv.open_stream(f"{url}&interface=nowhere0", "w", timeout=SOON)
 
 
-def test_a_transport_that_adios2_lacks_is_refused(url: str) -> None:
-    if "rdma" in os.environ.get("DOVETAIL_TEST_TRANSPORTS", ""):
-        pytest.skip("the engine has this transport here")
-    with pytest.raises(dv.EngineUnavailableError, match="rdma"):
-        dv.open_stream(f"{url}&transport=rdma", "w", timeout=5)
-
-
 @pytest.mark.parametrize("recipe", ["", "&recipe=sync", "&recipe=async"])
 def test_a_reader_whose_writer_never_comes(url: str, recipe: str) -> None:
     with pytest.raises(dv.TransportTimeoutError, match="running"):

@@ -24,14 +24,14 @@ from dovetail.transport.contract import (
 from dovetail.transport.deadlines import Deadline
 from dovetail.transport.engines.adios import files, library, notes
 from dovetail.transport.engines.local import ENGINE as LOCAL
-from dovetail.transport.engines.local import places
 from dovetail.transport.ledger.medium import Medium
 from dovetail.transport.policies import Policy, PolicyKind
 from dovetail.transport.url import URL
 
 _POLICIES: frozenset[PolicyKind] = frozenset({"lockstep", "buffered", "latest", "work_queue"})
+_FILES = "ADIOS2 BP5 files"
 _MADE_OF = {
-    "bp5": "ADIOS2 BP5 files in a folder",
+    "bp5": f"{_FILES} in a folder",
     "sst": "ADIOS2 SST, with a ledger of our own between ends of ours",
 }
 
@@ -95,10 +95,10 @@ class AdiosEngine:
 
         path = files.path_of(url)
         if _is_recording(path):
-            return replay.describe(str(url), path)
+            return replay.describe(str(url), path)._replace(transport=_FILES)
         if not path.is_dir():
             raise KeyNotFoundError(f"there is no stream {url}")
-        return ledger.describe_stream(url, _medium(url))
+        return ledger.describe_stream(url, _medium(url))._replace(transport=_FILES)
 
     def tail_stream(self, url: URL, timeout: float | None) -> Iterator[ReadStep]:
         if url.scheme == "sst":
@@ -127,13 +127,11 @@ class AdiosEngine:
         files.remove(path)
 
     def leftovers(self, remove: bool) -> list[Leftover]:
-        from dovetail.transport.engines.adios.sst import processes
+        from dovetail.transport.engines.adios.sst import stores
 
         found = []
-        for folder in places.shared_root().glob("sst-*.store"):
+        for folder in stores.left_behind():
             with contextlib.suppress(FileNotFoundError):
-                if processes.is_held(folder):
-                    continue
                 nbytes = files.bytes_in(folder)
                 found.append(
                     Leftover(folder, "blocks", nbytes, "the process that served them died")

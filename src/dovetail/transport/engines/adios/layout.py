@@ -8,7 +8,8 @@ ADIOS2 lacks is said beside it:
 - an array under a name that an earlier step gave to another dtype or number of axes, or that
   ADIOS2 or this layout keeps for itself, is stored under a name with ``@`` and a number;
 - the string variable ``dovetail/step`` holds, as JSON, which array is which variable, its dtype,
-  order, shape and place, the number of the step, and when it was ended;
+  order, shape and place, the number of the step, and when it was ended; where several ranks write
+  one stream by MPI, for each of them, under ``others``;
 - the string variable ``dovetail/attrs`` holds the attributes of the step, as JSON.
 
 A step without ``dovetail/step`` was written by another program and is read as it is: arrays, with
@@ -78,7 +79,8 @@ class StoredStep:
 
     index: int
     time: float
-    arrays: dict[str, StoredArray]
+    ranks: tuple[dict[str, StoredArray], ...]
+    """The arrays of each rank that writes this stream of blocks: mostly there is one."""
 
 
 def stored_dtype(dtype: np.dtype[Any]) -> np.dtype[Any]:
@@ -92,9 +94,11 @@ def described(variable: Variable, name: str) -> list[Any]:
     return [name, str(variable.dtype), variable.order, variable.shape, *block]
 
 
-def write_description(index: int, time: float, arrays: dict[str, list[Any]]) -> str:
+def write_description(index: int, time: float, *ranks: dict[str, list[Any]]) -> str:
     """The text of ``dovetail/step``."""
-    return json.dumps({"layout": VERSION, "index": index, "time": time, "arrays": arrays})
+    arrays, *others = ranks
+    more = {"others": others} if others else {}
+    return json.dumps({"layout": VERSION, "index": index, "time": time, "arrays": arrays, **more})
 
 
 def read_description(text: str) -> StoredStep:
@@ -109,8 +113,11 @@ def read_description(text: str) -> StoredStep:
         step = json.loads(text)
         if step["layout"] != VERSION:
             raise ValueError(f"the layout is {step['layout']!r}; this version reads {VERSION}")
-        arrays = {name: _array(name, *about) for name, about in step["arrays"].items()}
-        return StoredStep(int(step["index"]), float(step["time"]), arrays)
+        ranks = tuple(
+            {name: _array(name, *about) for name, about in arrays.items()}
+            for arrays in [step["arrays"], *step.get("others", [])]
+        )
+        return StoredStep(int(step["index"]), float(step["time"]), ranks)
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise CorruptDataError(
             f"the description of a step in the variable {STEP} cannot be understood: {error!r}"

@@ -68,6 +68,11 @@ def _extension() -> Any:
     return sys.modules.setdefault(_EXTENSION, module)
 
 
+def built_with_mpi() -> bool:
+    """Whether adios2 takes a communicator."""
+    return bool(bindings().is_built_with_mpi)
+
+
 class Opened(NamedTuple):
     """One open ADIOS2 engine and what it needs to stay alive."""
 

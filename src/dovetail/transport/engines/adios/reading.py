@@ -80,10 +80,11 @@ class VariableReader:
         if text is None:
             return self._foreign()
         step = read_description(text)
-        blocks = {
-            name: [Block(variable, Place(self._stream, stored, None), variable.start or ())]
-            for name, (variable, stored) in step.arrays.items()
-        }
+        blocks: dict[str, list[Block]] = {}
+        for arrays in step.ranks:
+            for name, (variable, stored) in arrays.items():
+                block = Block(variable, Place(self._stream, stored, None), variable.start or ())
+                blocks.setdefault(name, []).append(block)
         attrs = read_attributes(self.text(ATTRIBUTES) or "{}")
         return StreamStep(step.index, step.time, attrs, blocks)
 

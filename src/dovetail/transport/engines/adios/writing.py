@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
@@ -14,6 +15,7 @@ from dovetail.data.arrays import host_array
 from dovetail.data.dtypes import COMPLEX128, code_of
 from dovetail.data.layout import Variable, check_name, make_room
 from dovetail.errors import CoverageError, TransportClosedError, UnsupportedDataError
+from dovetail.transport.assembly import Block, GlobalArray, array_of
 from dovetail.transport.contract import Shape
 from dovetail.transport.engines.adios.layout import (
     ATTRIBUTES,
@@ -65,19 +67,13 @@ class VariableWriter:
         RuntimeError
             As ADIOS2 raises it.
         """
-        deferred = self._library.Mode.Deferred
         names: dict[str, list[Any]] = {}
         self._engine.BeginStep()
         for variable, array in arrays:
             bits, dimensions = _as_stored(variable, array)
             name = self._name_for(variable.name, bits.dtype, len(dimensions.shape))
             names[variable.name] = described(variable, name)
-            stored = self._defined(name, bits, dimensions)
-            if bits.size:
-                # By address, since arrays that cannot be written to are refused.
-                self._engine.Put(stored, bits.__array_interface__["data"][0], deferred)
-            else:
-                self._engine.Put(stored, np.empty(bits.shape, bits.dtype), deferred)
+            self._put(name, bits, dimensions)
         self._engine.Put(self._step, write_description(index, time.time(), names))
         self._engine.Put(self._attributes, attributes)
         for name, text in (texts or {}).items():
@@ -86,8 +82,72 @@ class VariableWriter:
             self._engine.Put(self._texts[name], text)
         self._engine.EndStep()
 
+    def write_jointly(
+        self, comm: Any, index: int, attributes: Mapping[str, Any], arrays: Sequence[Placed]
+    ) -> None:
+        """One step of a stream that all ranks of a communicator have opened; each calls this.
+
+        Raises
+        ------
+        CoverageError
+            On all ranks, if the blocks of one name form no array.
+        RuntimeError
+            As ADIOS2 raises it.
+        """
+        told = comm.allgather((dict(attributes), [variable for variable, _ in arrays]))
+        merged: dict[str, Any] = {}
+        for those, _ in reversed(told):
+            merged |= those
+        blocks: dict[str, list[Block]] = {}
+        for rank, (_, variables) in enumerate(told):
+            for variable in variables:
+                block = Block(variable, rank, variable.start or ())
+                blocks.setdefault(variable.name, []).append(block)
+        wholes = {name: array_of(of_ranks) for name, of_ranks in blocks.items()}
+        mine = {variable.name: array for variable, array in arrays}
+        descriptions: list[dict[str, list[Any]]] = [{} for _ in told]
+        self._engine.BeginStep()
+        for whole in wholes.values():
+            self._put_jointly(whole, comm.Get_rank(), mine.get(whole.name), descriptions)
+        if comm.Get_rank() == 0:
+            text = write_description(index, time.time(), *descriptions)
+            self._engine.Put(self._step, text)
+            self._engine.Put(self._attributes, json.dumps(merged))
+        self._engine.EndStep()
+
+    def _put_jointly(
+        self,
+        whole: GlobalArray,
+        rank: int,
+        array: NDArray[Any] | None,
+        descriptions: list[dict[str, list[Any]]],
+    ) -> None:
+        """The block of this rank, if it has one, under a name that all ranks find."""
+        order: Any = "F" if all(one.variable.order == "F" for one in whole.blocks) else "C"
+        name = self._name_for(whole.name, stored_dtype(whole.dtype), len(whole.shape))
+        self._known.setdefault(
+            name, (stored_dtype(whole.dtype), _Dimensions(whole.shape, (), ()), None)
+        )
+        for one in whole.blocks:
+            placed = one.variable._replace(
+                order=order, global_shape=whole.shape, start=tuple(one.start)
+            )
+            descriptions[one.memory][whole.name] = described(placed, name)
+            if one.memory == rank and array is not None and array.size:
+                lies = array if placed.order == one.variable.order else array.copy(order=order)
+                self._put(name, *_as_stored(placed, lies))
+
     def close(self) -> None:
         self._engine.Close()
+
+    def _put(self, name: str, bits: NDArray[Any], dimensions: _Dimensions) -> None:
+        stored = self._defined(name, bits, dimensions)
+        deferred = self._library.Mode.Deferred
+        if bits.size:
+            # By address, since arrays that cannot be written to are refused.
+            self._engine.Put(stored, bits.__array_interface__["data"][0], deferred)
+        else:
+            self._engine.Put(stored, np.empty(bits.shape, bits.dtype), deferred)
 
     def _name_for(self, name: str, dtype: np.dtype[Any], axes: int) -> str:
         candidate, number = name, 1
@@ -104,7 +164,7 @@ class VariableWriter:
 
     def _defined(self, name: str, bits: NDArray[Any], dimensions: _Dimensions) -> Any:
         known = self._known.get(name)
-        if known is None:
+        if known is None or known[2] is None:
             like = np.empty(0, bits.dtype)
             variable = self._io.DefineVariable(name, like, *map(list, dimensions))
         else:

@@ -24,7 +24,8 @@ from dovetail.transport.deadlines import Deadline
 from dovetail.transport.engines.adios.sst import contact
 from dovetail.transport.engines.adios.sst.line import Line
 from dovetail.transport.engines.adios.sst.network import remove_contact
-from dovetail.transport.engines.adios.sst.processes import Worker, hold, remove_store
+from dovetail.transport.engines.adios.sst.processes import Worker
+from dovetail.transport.engines.adios.sst.stores import remove_store
 from dovetail.transport.url import parse
 
 
@@ -36,7 +37,6 @@ class Carrier:
         self._incoming = b""
         self._folder = settings["store"]
         self._store = _native.Store(self._folder, self._folder, 0, True, False, True)
-        hold(self._folder)
         self._address = settings["address"]
         self._parameters = settings["parameters"]
         self._home: Line = contact.attach(contact.place_of(parse(settings["url"], "stream")))
@@ -133,8 +133,9 @@ class Carrier:
         except DovetailError:  # the mirror sees that too, and asks again
             self._end(mirror)
             return
-        if told == ["opened"]:
+        if told is not None and told[0] == "opened":
             sender.open = True
+            self._home.ask("moved_by", told[1])
             self._home.ask("mail", mirror, "joined", self._id, self._last)
 
     def _end(self, mirror: str) -> None:

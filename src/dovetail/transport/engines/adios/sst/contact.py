@@ -24,7 +24,7 @@ from dovetail.errors import (
 from dovetail.transport.deadlines import Deadline
 from dovetail.transport.engines.adios.files import LOOK_AGAIN
 from dovetail.transport.engines.adios.sst import home
-from dovetail.transport.engines.adios.sst.line import Line
+from dovetail.transport.engines.adios.sst.line import ANSWERS_WITHIN, Line, patience_of
 from dovetail.transport.engines.adios.sst.processes import start_script
 from dovetail.transport.url import URL
 
@@ -133,8 +133,8 @@ def machine() -> str:
 # --- attaching -------------------------------------------------------------------------------
 
 
-def attach(place: Place) -> Line:
-    """A line to the home of a stream.
+def attach(place: Place, patience: float = ANSWERS_WITHIN) -> Line:
+    """A line to the home of a stream, which has to answer in so many seconds.
 
     Raises
     ------
@@ -162,7 +162,7 @@ def attach(place: Place) -> Line:
         if not here:
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         connection.connect(found["socket"] if here else tuple(address))
-        return Line(connection, token, place.label)
+        return Line(connection, token, place.label, patience)
     except (OSError, EOFError, ValueError):
         connection.close()
         raise KeyNotFoundError(
@@ -170,13 +170,14 @@ def attach(place: Place) -> Line:
         ) from None
 
 
-def attach_or_start(place: Place, deadline: Deadline) -> Line:
+def attach_or_start(place: Place, timeout: float | None) -> Line:
     """A line to the home of a stream, which is started if there is none.
 
     Raises
     ------
     TransportTimeoutError
     """
+    deadline = Deadline(timeout)
     place.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     settings = {
         "contact": str(place.contact),
@@ -187,10 +188,10 @@ def attach_or_start(place: Place, deadline: Deadline) -> Line:
     }
     while True:
         with contextlib.suppress(KeyNotFoundError):
-            return attach(place)
+            return attach(place, patience_of(timeout))
         start_script(Path(home.__file__), settings)
         with contextlib.suppress(KeyNotFoundError):
-            return attach(place)
+            return attach(place, patience_of(timeout))
         if deadline.passed:
             raise TransportTimeoutError(
                 f"the process that keeps {place.label} could not be reached within {deadline}: see "
@@ -199,16 +200,17 @@ def attach_or_start(place: Place, deadline: Deadline) -> Line:
         time.sleep(LOOK_AGAIN)
 
 
-def wait_for(place: Place, deadline: Deadline) -> Line:
+def wait_for(place: Place, timeout: float | None) -> Line:
     """A line to the home of a stream, once there is one.
 
     Raises
     ------
     TransportTimeoutError
     """
+    deadline = Deadline(timeout)
     while True:
         try:
-            return attach(place)
+            return attach(place, patience_of(timeout))
         except KeyNotFoundError as error:
             if deadline.passed:
                 raise TransportTimeoutError(

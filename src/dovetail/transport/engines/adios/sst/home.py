@@ -28,6 +28,8 @@ LONGEST_LINE = 1 << 26
 """Bytes."""
 PATIENCE = 10.0
 """Seconds that a stranger has to prove itself."""
+LOOK = 0.1
+"""Seconds between two looks at what clients that have gone have left."""
 GRACE = 0.05
 """Seconds that a home without a stream waits for another client."""
 
@@ -46,8 +48,8 @@ class Client:
         """Under which it gives signs of life."""
         self.carrier: str | None = None
         self.mirror: str | None = None
-        self.store: str | None = None
-        """The folder in which it keeps blocks."""
+        self.stores: set[str] = set()
+        """The folders in which blocks lie that it works with."""
         self.address: str | None = None
         """Of its SST stream."""
         self.owned: str | None = None
@@ -75,10 +77,14 @@ class Home:
         self._carriers: dict[str, Client] = {}
         self._ever: set[str] = set()
         self._words: dict[str, str] = {}
+        self._moved_by: set[str] = set()
+        """The data planes of SST that were seen in use."""
         self._logs: dict[int, list[str]] = {}
         self._head: Any = None
         self._blocks: dict[str, tuple[str, int, int]] = {}
         self._left_at = time.monotonic()
+        self._left_stores: dict[str, float] = {}
+        """Those of clients that have gone: until when it is looked whether they are held."""
 
     def serve(self) -> None:
         """Until nobody needs it any more."""
@@ -96,6 +102,8 @@ class Home:
         if any(client.takes_part or not client.known for client in self._clients):
             self._left_at = time.monotonic()
             return False
+        if self._left_stores:
+            return False
         alone = time.monotonic() - self._left_at
         return alone >= (self._linger if self._logs else GRACE)
 
@@ -103,6 +111,8 @@ class Home:
         now = time.monotonic()
         moments = [deadline for *_, deadline in self._waiting]
         moments += [client.since + PATIENCE for client in self._clients if not client.known]
+        if self._left_stores:
+            moments.append(now + LOOK)
         if not any(client.takes_part for client in self._clients):
             moments.append(self._left_at + (self._linger if self._logs else GRACE))
         return max(0.0, min([now + 60.0, *moments]) - now)
@@ -189,10 +199,8 @@ class Home:
             address = Path(client.address)
             for left in address.parent.glob(f"{address.name}.*.sst"):
                 left.unlink(missing_ok=True)
-        # A carrier's producer starts another one on the same store.
-        owned = any(other.owned == client.carrier for other in self._clients if other.owned)
-        if client.store is not None and not owned:
-            shutil.rmtree(client.store, ignore_errors=True)
+        for folder in client.stores:
+            self._left_stores[folder] = time.monotonic() + PATIENCE
         if client.mirror is not None:
             self._mirrors.pop(client.mirror, None)
             for carrier in list(self._carriers.values()):
@@ -206,6 +214,10 @@ class Home:
         for client in [client for client in self._clients if not client.known]:
             if now - client.since > PATIENCE:
                 self._forget(client)
+        for folder, until in list(self._left_stores.items()):
+            if not _removed(folder) and now < until:
+                continue
+            del self._left_stores[folder]
 
     # --- the ledger -------------------------------------------------------------------------
 
@@ -280,13 +292,19 @@ class Home:
     def do_alive(self, client: Client) -> list[str]:
         return [name for one in self._clients for name in one.names]
 
-    def do_own(self, client: Client, carrier: str) -> None:
+    def do_own(self, client: Client, carrier: str, store: str) -> None:
         """This client has a carrier, and starts it again should it die."""
         client.owned = carrier
+        client.stores.add(store)
+
+    def do_keep(self, client: Client, store: str) -> None:
+        """This client works with a store, which goes when nobody does any more."""
+        client.stores.add(store)
 
     def do_carry(self, client: Client, carrier: str, address: str, store: str) -> None:
         """This client keeps blocks in a store; the addresses of its senders begin so."""
-        client.carrier, client.store, client.address = carrier, store, address
+        client.carrier, client.address = carrier, address
+        client.stores.add(store)
         self._ever.add(carrier)
         self._carriers[carrier] = client
 
@@ -297,9 +315,15 @@ class Home:
     def do_words(self, client: Client, carrier: str) -> str:
         return self._words.get(carrier, "without a word")
 
+    def do_moved_by(self, client: Client, plane: str | None = None) -> list[str]:
+        """The data planes of SST in use; this client has seen another."""
+        self._moved_by |= {plane} if plane else set()
+        return sorted(self._moved_by)
+
     def do_mirror(self, client: Client, mirror: str, store: str) -> None:
         """This client receives blocks for a reader, and is none itself."""
-        client.mirror, client.store = mirror, store
+        client.mirror = mirror
+        client.stores.add(store)
         self._mirrors[mirror] = client
 
     def do_mail(self, client: Client, carrier: str, *message: Any) -> str:
@@ -310,6 +334,22 @@ class Home:
             return "later" if owned or carrier not in self._ever else "gone"
         self._tell(found, "!" + json.dumps(message))
         return "told"
+
+
+def _removed(folder: str) -> bool:
+    """Remove a folder if nobody holds a lock on it any more; whether it has gone."""
+    try:
+        descriptor = os.open(folder, os.O_RDONLY)
+    except OSError:
+        return True
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        shutil.rmtree(folder, ignore_errors=True)
+    except BlockingIOError:
+        return False
+    finally:
+        os.close(descriptor)
+    return True
 
 
 _LATER = object()

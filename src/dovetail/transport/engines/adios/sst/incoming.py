@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import secrets
 from typing import Any, NamedTuple
 
-from dovetail import _native
 from dovetail.errors import (
     DovetailError,
     KeyNotFoundError,
@@ -20,9 +18,9 @@ from dovetail.transport.engines.adios.sst.line import Line
 from dovetail.transport.engines.adios.sst.medium import (
     SstMedium,
     Where,
-    store_folder,
 )
 from dovetail.transport.engines.adios.sst.processes import Worker
+from dovetail.transport.engines.adios.sst.stores import PassingStore, sweep
 from dovetail.transport.ledger.medium import Appended, Block
 
 LOOK = 0.25
@@ -65,6 +63,7 @@ class ReadingMedium(SstMedium):
         self._at_once = at_once
         self._got: dict[str, Block] = {}
         self._starts = 0
+        sweep()
         self._start()
 
     def _start(self) -> None:
@@ -72,17 +71,18 @@ class ReadingMedium(SstMedium):
         self._starts += 1
         self._joining: set[str] = set()
         self._joined: dict[str, _Joined] = {}
-        self._mirror = secrets.token_hex(6)
-        folder = store_folder(self._mirror)
-        self._store = _native.Store(str(folder), self.label, 0, True, False, True)
+        self._store = PassingStore(self.label)
+        self._mirror = self._store.owner
+        self._line.ask("keep", self._store.folder)
         self._worker = Worker(
             "mirror",
             {
                 "url": self.label,
                 "mirror": self._mirror,
-                "store": str(folder),
+                "store": self._store.folder,
                 "parameters": self._parameters,
             },
+            self._store.lock,
         )
 
     def _start_again(self) -> None:
@@ -101,8 +101,8 @@ class ReadingMedium(SstMedium):
                 f"the process that receives {self.label} from SST died {self._starts} times, the "
                 f"last time with {self._worker.ending()}"
             )
-        died = self._worker
-        died.let_go()
+        self._worker.let_go()
+        self._store.remove()
         self._start()
 
     def get_block(self, name: str) -> Block | None:
@@ -141,7 +141,7 @@ class ReadingMedium(SstMedium):
         """On the strength of which it is expected to come."""
         while True:
             try:
-                memory, header, _ = self._store.wait(key, LOOK if expected else 0.0, None)
+                memory, header, _ = self._store.values.wait(key, LOOK if expected else 0.0, None)
             except TransportTimeoutError:
                 pass
             else:
@@ -167,7 +167,7 @@ class ReadingMedium(SstMedium):
         """That the mirror receives from a carrier; None if it does not yet."""
         self._join(carrier)
         try:
-            _, header, version = self._store.wait(f"joined.{carrier}", within, None)
+            _, header, version = self._store.values.wait(f"joined.{carrier}", within, None)
         except TransportTimeoutError:
             return None
         joined = _Joined(version, int(header[2]["dovetail.number"]))
@@ -212,10 +212,11 @@ class ReadingMedium(SstMedium):
         got, self._got = self._got, {}
         for key in got:
             try:
-                self._store.remove(key)
+                self._store.values.remove(key)
             except (KeyNotFoundError, TransportClosedError):
                 continue
 
     def close(self) -> None:
         super().close()
         self._worker.let_go()
+        self._store.let_go()

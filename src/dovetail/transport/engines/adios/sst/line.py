@@ -19,6 +19,13 @@ from dovetail.transport.engines.adios.sst.home import VERSION
 
 ANSWERS_WITHIN = 60.0
 """Seconds in which a home answers, whatever else it does."""
+AT_LEAST = 5.0
+"""Seconds that a home is given however impatient its client is: its machine may be busy."""
+
+
+def patience_of(timeout: float | None) -> float:
+    """Seconds in which a home has to answer an end of a stream that waits for so many."""
+    return ANSWERS_WITHIN if timeout is None else min(max(timeout, AT_LEAST), ANSWERS_WITHIN)
 
 
 class Line:
@@ -28,6 +35,8 @@ class Line:
     ----------
     connection
         Connected; it is closed with this.
+    patience
+        Seconds in which the home has to answer.
 
     Raises
     ------
@@ -35,8 +44,10 @@ class Line:
         If nobody answers who knows the token.
     """
 
-    def __init__(self, connection: socket.socket, token: str, label: str) -> None:
+    def __init__(self, connection: socket.socket, token: str, label: str, patience: float) -> None:
         self._connection = connection
+        self._patience = patience
+        self._lost: Exception | None = None
         self._label = label
         self._incoming = b""
         self._lines: deque[bytes] = deque()
@@ -56,8 +67,13 @@ class Line:
         connection.setblocking(True)
         _open.add(self)
 
-    def ask(self, *request: Any, within: float = ANSWERS_WITHIN) -> Any:
+    def ask(self, *request: Any, after: float = 0.0) -> Any:
         """One request, and its answer.
+
+        Parameters
+        ----------
+        after
+            Seconds that the home itself may wait before it answers.
 
         Raises
         ------
@@ -70,9 +86,12 @@ class Line:
             )
         with self._lock:
             try:
+                if self._lost is not None:  # a late answer would be taken for that to another
+                    raise self._lost
                 self._connection.sendall(json.dumps(request).encode() + b"\n")
-                return json.loads(self._next_line(within))
+                return json.loads(self._next_line(self._patience + after))
             except (OSError, EOFError) as error:
+                self._lost = error
                 raise PeerLostError(
                     f"the process that keeps the ledger of {self._label} is gone: {error}"
                 ) from None

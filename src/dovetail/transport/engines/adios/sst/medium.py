@@ -14,6 +14,7 @@ from dovetail.errors import (
 )
 from dovetail.transport.engines.adios.sst.contact import Place
 from dovetail.transport.engines.adios.sst.line import Line
+from dovetail.transport.engines.adios.sst.network import spoken
 from dovetail.transport.engines.local import places
 from dovetail.transport.ledger.medium import Appended, Block, Head
 
@@ -51,7 +52,7 @@ class SstMedium:
         return self._heard(self._line.ask("read", log, start))
 
     def wait(self, log: int, start: int, timeout: float) -> list[str]:
-        return self._heard(self._line.ask("wait", log, start, timeout, within=timeout + 60.0))
+        return self._heard(self._line.ask("wait", log, start, timeout, after=timeout))
 
     def _heard(self, entries: list[str]) -> list[str]:
         """Entries as they were said; which block lies where is noted."""
@@ -73,6 +74,11 @@ class SstMedium:
 
     def put_head(self, head: Head) -> None:
         self._line.ask("put_head", head._asdict())
+
+    def moved_by(self) -> str:
+        """What moves the blocks, as far as it was seen."""
+        planes = " and ".join(map(spoken, self._line.ask("moved_by")))
+        return f"ADIOS2 SST over {planes}" if planes else "ADIOS2 SST, to which no reader has come"
 
     # --- blocks -----------------------------------------------------------------------------
 
@@ -133,9 +139,3 @@ class Presence:
 def address_of(place: Place, carrier: str) -> Path:
     """Under which name the SST stream of a carrier is found. No two streams ever have the same."""
     return place.folder / f"{place.name}.{carrier}"
-
-
-def store_folder(owner: str) -> Path:
-    """Where blocks on their way lie in shared memory."""
-    places.require_shared_memory()
-    return places.shared_root() / f"sst-{owner}.store"

@@ -18,11 +18,11 @@ from typing import Any
 
 from dovetail import _native
 from dovetail.errors import PeerLostError
-from dovetail.transport.engines.adios.library import Opened, open_engine, reason_of
+from dovetail.transport.engines.adios.library import Opened, reason_of
 from dovetail.transport.engines.adios.sst import blocks, contact
 from dovetail.transport.engines.adios.sst.line import Line
-from dovetail.transport.engines.adios.sst.network import Arrivals
-from dovetail.transport.engines.adios.sst.processes import hold, remove_store
+from dovetail.transport.engines.adios.sst.network import Arrivals, open_sst
+from dovetail.transport.engines.adios.sst.stores import remove_store
 from dovetail.transport.url import parse
 
 LOOK = 0.25
@@ -51,7 +51,6 @@ class Mirror:
         self._id = settings["mirror"]
         self._parameters = settings["parameters"]
         self._store = _native.Store(settings["store"], settings["store"], 0, True, False, True)
-        hold(settings["store"])
         self._home: Line = contact.attach(contact.place_of(parse(settings["url"], "stream")))
         self._home.ask("mirror", self._id, settings["store"])
         self._coming: set[str] = set()
@@ -111,7 +110,7 @@ class Mirror:
         for told in self._home.told():
             match told:
                 case ["come", carrier, address]:
-                    opened = open_engine("SST", address, "Read", self._parameters)
+                    opened, _ = open_sst(address, "Read", self._parameters)
                     # ADIOS2 may have taken SIGINT for itself.
                     signal.signal(signal.SIGINT, signal.SIG_IGN)
                     self._arrivals.look_for_connections()

@@ -4,15 +4,29 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import select
 import socket
 from pathlib import Path
 from typing import Any
 
 from dovetail.errors import InvalidURLError
+from dovetail.transport.engines.adios.library import Opened, open_engine
 from dovetail.transport.url import URL, near_match
 
 _TRANSPORTS = {"wan": "WAN", "rdma": "RDMA", "ucx": "UCX", "mpi": "MPI"}
+_PLANES = {"WAN": ("evpath",), "RDMA": ("rdma",), "UCX": ("ucx",), "MPI": ("mpi",)}
+"""What SST calls them, by what it is told."""
+_SPOKEN = {
+    "evpath": "TCP sockets (evpath)",
+    "rdma": "RDMA (libfabric)",
+    "ucx": "UCX",
+    "mpi": "MPI",
+}
+_SELECTED = re.compile(r'Selecting DataPlane "(?P<plane>[^"]+)"')
+_VERBOSITY = "SstVerbose"
+_SAYS_WHICH = "2"
+"""The least of its verbosity at which SST says which data plane it takes."""
 PARAMETERS = (
     "AlwaysProvideLatestTimestep",
     "ControlTransport",
@@ -38,6 +52,11 @@ def transport_of(url: URL) -> str:
     InvalidURLError
     """
     return _TRANSPORTS[url.choice_option("transport", *_TRANSPORTS)]
+
+
+def spoken(plane: str) -> str:
+    """A data plane of SST in words."""
+    return _SPOKEN.get(plane, plane)
 
 
 def check_parameters(parameters: dict[str, str]) -> None:
@@ -124,6 +143,30 @@ def _sockets() -> list[tuple[Path, str]]:
     return found
 
 
+def listening_ports() -> set[int]:
+    """The TCP ports on which this process listens."""
+    found = set()
+    for entry, _ in _sockets():
+        with contextlib.suppress(OSError), socket.socket(fileno=os.dup(int(entry.name))) as one:
+            if one.family == socket.AF_INET and one.getsockopt(
+                socket.SOL_SOCKET, socket.SO_ACCEPTCONN
+            ):
+                found.add(one.getsockname()[1])
+    return found
+
+
+def connections_to(ports: set[int]) -> dict[str, int]:
+    """The connections that others have made to ports of this process: name and descriptor."""
+    found = {}
+    for entry, name in _sockets():
+        descriptor = int(entry.name)
+        with contextlib.suppress(OSError), socket.socket(fileno=os.dup(descriptor)) as one:
+            if one.family == socket.AF_INET and one.getsockname()[1] in ports:
+                one.getpeername()
+                found[name] = descriptor
+    return found
+
+
 def _is_tcp(descriptor: int) -> bool:
     """Whether a descriptor is a TCP connection."""
     try:
@@ -134,13 +177,58 @@ def _is_tcp(descriptor: int) -> bool:
         return False
 
 
-def fell_back() -> str:
-    """What SST said, in a process whose standard error is a file, if it took another transport."""
-    said = os.pread(2, 1 << 16, 0).decode(errors="replace")
-    for line in said.splitlines():
-        if "Preferred DataPlane" in line:
-            return line.removeprefix("Warning:").strip()
-    return ""
+class UnaskedFallbackError(RuntimeError):
+    """SST has taken another data transport than it was told to."""
+
+
+def open_sst(address: str, mode: str, parameters: dict[str, str]) -> tuple[Opened, str]:
+    """Open an SST stream, in a process whose standard error is a file.
+
+    Returns
+    -------
+    Opened
+        The engine.
+    str
+        The data plane that it uses, as SST names it: it says so nowhere but in what it prints.
+
+    Raises
+    ------
+    UnaskedFallbackError
+        If that is not the one that `parameters` ask for.
+    RuntimeError
+        As ADIOS2 raises it.
+    """
+    from_here = os.lseek(2, 0, os.SEEK_END)
+    before = os.environ.get(_VERBOSITY)
+    os.environ[_VERBOSITY] = _SAYS_WHICH
+    try:
+        opened = open_engine("SST", address, mode, parameters)
+    finally:
+        del os.environ[_VERBOSITY]
+        if before is not None:
+            os.environ[_VERBOSITY] = before
+    said = os.pread(2, 1 << 16, from_here).decode(errors="replace")
+    os.ftruncate(2, from_here)
+    os.lseek(2, from_here, os.SEEK_SET)
+    return opened, plane_said(said, parameters["DataTransport"])
+
+
+def plane_said(said: str, asked: str) -> str:
+    """The data plane that SST has taken, from what it printed.
+
+    Raises
+    ------
+    UnaskedFallbackError
+    """
+    found = _SELECTED.search(said)
+    taken = found["plane"] if found else "unknown"
+    if taken not in _PLANES[asked] or "Preferred DataPlane" in said:
+        why = next((line for line in said.splitlines() if "Preferred DataPlane" in line), "")
+        raise UnaskedFallbackError(
+            f"{why.removeprefix('Warning:').strip() or f'DataTransport={asked} was asked for'} "
+            f"SST took {taken}"
+        )
+    return taken
 
 
 def remove_contact(path: Path) -> None:

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-import secrets
 import threading
 from collections.abc import Sequence
 from typing import Any
 
-from dovetail import _native
 from dovetail.data.layout import Piece
 from dovetail.errors import (
     DovetailError,
@@ -18,9 +16,9 @@ from dovetail.transport.engines.adios.sst.line import Line
 from dovetail.transport.engines.adios.sst.medium import (
     SstMedium,
     address_of,
-    store_folder,
 )
 from dovetail.transport.engines.adios.sst.processes import Worker
+from dovetail.transport.engines.adios.sst.stores import PassingStore, sweep
 from dovetail.transport.ledger.medium import Appended
 
 MOST_STARTS = 50
@@ -33,15 +31,15 @@ class WritingMedium(SstMedium):
     def __init__(self, place: Place, line: Line, parameters: dict[str, str]) -> None:
         super().__init__(place, line)
         self._parameters = parameters
-        self._carrier = secrets.token_hex(6)
         self._everyone = True
         self._number = 0
         self._pending: list[Any] | None = None
         self._numbers: dict[str, int] = {}
         """The blocks that may be needed, by name."""
-        self._folder = store_folder(self._carrier)
-        self._store = _native.Store(str(self._folder), place.label, 0, True, False, True)
-        line.ask("own", self._carrier)
+        sweep()
+        self._store = PassingStore(place.label)
+        self._carrier = self._store.owner
+        line.ask("own", self._carrier, self._store.folder)
         self._starts = 0
         self._closed = False
         self._lock = threading.RLock()
@@ -59,12 +57,13 @@ class WritingMedium(SstMedium):
             {
                 "url": self.label,
                 "carrier": self._carrier,
-                "store": str(self._folder),
+                "store": self._store.folder,
                 "address": str(address_of(self._place, f"{self._carrier}-{self._starts}")),
                 "parameters": self._parameters,
                 "held": list(self._numbers.values()),
                 "last": self._number - 1,
             },
+            self._store.lock,
             self._tend_at_once,
         )
 
@@ -117,7 +116,7 @@ class WritingMedium(SstMedium):
         self._tend()
         with self._lock:
             number = self._number
-            self._store.put(str(number), pieces, metadata)
+            self._store.values.put(str(number), pieces, metadata)
             self._number += 1
             self._pending = [name, self._carrier, number, int(self._everyone)]
             self._numbers[name] = number
@@ -134,3 +133,4 @@ class WritingMedium(SstMedium):
             self._closed = True
         super().close()
         self._worker.let_go()
+        self._store.let_go()

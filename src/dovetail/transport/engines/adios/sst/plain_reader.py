@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import math
-import secrets
 import time
 from collections.abc import Sequence
 from typing import Any, Self
 
 from numpy.typing import NDArray
 
-from dovetail import _native, observe
+from dovetail import observe
 from dovetail.data.layout import variables_of
 from dovetail.errors import (
     PeerLostError,
@@ -25,9 +24,9 @@ from dovetail.transport.engines.adios.layout import Extents
 from dovetail.transport.engines.adios.reading import AdiosReadStep
 from dovetail.transport.engines.adios.sst import receiver
 from dovetail.transport.engines.adios.sst.contact import Place
-from dovetail.transport.engines.adios.sst.medium import store_folder
 from dovetail.transport.engines.adios.sst.plain import POLICIES, contact_of
-from dovetail.transport.engines.adios.sst.processes import Worker, remove_store
+from dovetail.transport.engines.adios.sst.processes import Worker
+from dovetail.transport.engines.adios.sst.stores import PassingStore, sweep
 from dovetail.transport.policies import Policy
 
 _LONGEST = 1e8
@@ -48,15 +47,17 @@ class PlainReader(Closing):
         self._steps = self._nbytes = self._in_calls_ns = self._waited_ns = 0
         self._current = -1
         self._closed = self._finished = False
-        self._folder = store_folder(secrets.token_hex(6))
-        self._store = _native.Store(str(self._folder), url, 0, True, False, True)
+        sweep()
+        self._store = PassingStore(url)
         self._worker = Worker(
             "receiver",
             {
-                "store": str(self._folder),
+                "store": self._store.folder,
                 "address": str(place.folder / place.name),
                 "parameters": parameters,
             },
+            self._store.lock,
+            self._store.remove,
         )
         deadline = Deadline(participant.timeout)
         found = self._worker.hear(deadline)
@@ -64,7 +65,6 @@ class PlainReader(Closing):
             return
         self._worker.kill()
         self._worker.let_go()
-        remove_store(str(self._folder))
         if found is None:
             raise TransportTimeoutError(
                 f"the writer of {url} did not let this reader in within {deadline}: SST admits "
@@ -147,8 +147,8 @@ class PlainReader(Closing):
                 f"while the step is in hand"
             )
         key = self._ask(["fetch", wanted], math.inf)
-        memory, header, _ = self._store.get(key)
-        self._store.remove(key)
+        memory, header, _ = self._store.values.get(key)
+        self._store.values.remove(key)
         variables = variables_of(header)
         return [variables[str(number)].view(memory) for number in range(len(wanted))]
 

@@ -4,35 +4,35 @@ from __future__ import annotations
 
 import json
 import os
-import secrets
 import time
 from typing import Any
 
-from dovetail import _native, observe
+from dovetail import observe
 from dovetail.data import Attributes
 from dovetail.data.arrays import attributes_to_json
 from dovetail.data.layout import Piece, piece_of
 from dovetail.errors import (
-    CapabilityError,
     DovetailError,
-    StreamBusyError,
     TransportClosedError,
     TransportTimeoutError,
 )
 from dovetail.transport.closing import Closing
 from dovetail.transport.contract import Participant, StreamStatistics
 from dovetail.transport.deadlines import Deadline
-from dovetail.transport.engines.adios.files import LOOK_AGAIN
 from dovetail.transport.engines.adios.sst.contact import Place
-from dovetail.transport.engines.adios.sst.home import locked
-from dovetail.transport.engines.adios.sst.medium import store_folder
-from dovetail.transport.engines.adios.sst.plain import POLICIES, RECIPES, contact_of
-from dovetail.transport.engines.adios.sst.processes import Worker, remove_store
+from dovetail.transport.engines.adios.sst.plain import (
+    POLICIES,
+    RECIPES,
+    contact_of,
+    lock_for_writing,
+    lock_of,
+    say,
+    transport_in_words,
+)
+from dovetail.transport.engines.adios.sst.processes import Worker
+from dovetail.transport.engines.adios.sst.stores import PassingStore, sweep
 from dovetail.transport.engines.adios.writing import Copies, GatheredStep, Placed
 from dovetail.transport.policies import Policy
-
-_READERS_LOOK = 0.1
-"""Seconds in which a reader that only looks may hold the lock."""
 
 
 class PlainWriter(Closing):
@@ -46,13 +46,9 @@ class PlainWriter(Closing):
         parameters: dict[str, str],
         participant: Participant,
     ) -> None:
-        if participant.size > 1:
-            raise CapabilityError(
-                f"{url}: several writers without MPI would overwrite each other on one plain SST "
-                f"stream. Leave recipe= away between ends of Dovetail, or open one stream a rank"
-            )
         self._url = url
         self._place = place
+        self._recipe = recipe
         self._policy = POLICIES[recipe]
         self._timeout = participant.timeout
         self._number = self._nbytes = self._in_calls_ns = self._waited_ns = 0
@@ -61,24 +57,32 @@ class PlainWriter(Closing):
         self._copies = Copies()
         self._closed = False
         place.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self._lock = _locked(place, url)
+        self._lock = lock_for_writing(place, url)
         contact_of(place).unlink(missing_ok=True)  # of one that died
-        self._folder = store_folder(secrets.token_hex(6))
-        self._store = _native.Store(str(self._folder), url, 0, True, False, True)
+        sweep()
+        self._store = PassingStore(url)
         self._worker = Worker(
             "sender",
             {
-                "store": str(self._folder),
+                "store": self._store.folder,
                 "owns_store": True,
                 "address": str(place.folder / place.name),
                 "parameters": {**parameters, **RECIPES[recipe]},
             },
+            self._store.lock,
+            self._store.remove,
         )
         try:
-            self._hear("opened", Deadline(participant.timeout), "no reader has come")
+            (plane,) = self._hear("opened", Deadline(participant.timeout), "no reader has come")
         except BaseException:
             self._end(kill=True)
             raise
+        self._transport = transport_in_words(plane, 1)
+        self._say()
+
+    def _say(self) -> None:
+        """Tell those who ask what this does."""
+        say(self._lock, self._recipe, 1, self._number, self._transport)
 
     @property
     def url(self) -> str:
@@ -117,13 +121,14 @@ class PlainWriter(Closing):
             if variable.start is not None:
                 metadata[f"dovetail.shape.{variable.name}"] = json.dumps(variable.global_shape)
                 metadata[f"dovetail.start.{variable.name}"] = json.dumps(variable.start)
-        self._store.put(str(self._number), pieces, metadata)
+        self._store.values.put(str(self._number), pieces, metadata)
         self._worker.tell(["send", self._number])
         self._number += 1
         nbytes = sum(array.nbytes for _, array in placed)
         self._nbytes += nbytes
         waited = self._waited_ns
         self._await_sent()
+        self._say()
         self._in_calls_ns += time.perf_counter_ns() - entered
         if self._began:
             waited = self._waited_ns - waited
@@ -165,24 +170,25 @@ class PlainWriter(Closing):
         if failed:  # readers must not take this for an end
             self._end(kill=True)
             return
+        died = True
         try:
             self._worker.tell(["close", max(self._place.linger, 0.001)])
             while self._worker.hear(Deadline(self._timeout)) not in (None, ["closed"]):
                 continue
+            died = False
         except DovetailError:
-            pass  # it has died
+            pass  # readers have not taken the last steps while it lingered
         finally:
-            self._end(kill=False)
+            self._end(kill=died)
 
     def _end(self, kill: bool) -> None:
         self._closed = True
         if kill:
             self._worker.kill()
             contact_of(self._place).unlink(missing_ok=True)
-            remove_store(str(self._folder))
         self._worker.let_go()
         if self._lock >= 0:
-            (self._place.folder / f"{self._place.name}.lock").unlink(missing_ok=True)
+            lock_of(self._place).unlink(missing_ok=True)
             os.close(self._lock)
             self._lock = -1
 
@@ -192,18 +198,3 @@ class PlainWriter(Closing):
 
     def __repr__(self) -> str:
         return f"<StreamWriter {self._url}{' (closed)' if self._closed else ''}>"
-
-
-def _locked(place: Place, url: str) -> int:
-    """The lock that says that a stream has a writer.
-
-    Raises
-    ------
-    StreamBusyError
-    """
-    deadline = Deadline(_READERS_LOOK)
-    while (lock := locked(place.folder / f"{place.name}.lock")) is None:
-        if deadline.passed:
-            raise StreamBusyError(f"{url} already has a writer: close it first")
-        time.sleep(LOOK_AGAIN)
-    return lock

@@ -8,17 +8,17 @@ import socket
 from pathlib import Path
 from typing import Any
 
-from dovetail.transport.engines.adios.library import open_engine, reason_of
-from dovetail.transport.engines.adios.sst.network import fell_back, remove_contact
+from dovetail.transport.engines.adios.library import reason_of
+from dovetail.transport.engines.adios.sst.network import open_sst, remove_contact
 
 
 def main(asker: socket.socket, settings: dict[str, Any]) -> None:
     """Open a stream that nobody reads, and say what came of it."""
     try:
-        open_engine("SST", settings["address"], "Write", settings["parameters"])
-        answer = fell_back()
+        _, plane = open_sst(settings["address"], "Write", settings["parameters"])
+        answer = ["uses", plane]
     except RuntimeError as error:
-        answer = reason_of(error)
+        answer = ["refused", reason_of(error)]
     remove_contact(Path(settings["address"]))
-    asker.sendall(json.dumps([answer]).encode() + b"\n")
+    asker.sendall(json.dumps(answer).encode() + b"\n")
     os._exit(0)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
 import json
 import math
 import os
@@ -12,17 +10,13 @@ import subprocess
 import sys
 import tempfile
 import threading
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import IO, Any
 
-from dovetail import _native
 from dovetail.errors import DovetailError
 from dovetail.transport.deadlines import Deadline
 
-JUST_MADE = 60.0
-"""Seconds in which a store may wait for its process to start."""
 _WORKERS = "dovetail.transport.engines.adios.sst"
 
 
@@ -61,25 +55,31 @@ class Worker:
     ----------
     module
         Of this package: it has ``main(connection, settings)``.
+    lock
+        The descriptor of a lock that it holds, too, from now on.
     ended
         Called, in a thread of its own, when it has ended.
     """
 
     def __init__(
-        self, module: str, settings: dict[str, Any], ended: Callable[[], None] | None = None
+        self,
+        module: str,
+        settings: dict[str, Any],
+        lock: int | None = None,
+        ended: Callable[[], None] | None = None,
     ) -> None:
         ours, theirs = socket.socketpair()
         self._complaints: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115
         code = (
             "import json, socket, sys; "
             f"connection = socket.socket(fileno={theirs.fileno()}); "
-            "settings = json.loads(b''.join(iter(lambda: connection.recv(1), b'\\n'))); "
+            "settings = json.loads(connection.makefile('rb', 0).readline() or sys.exit()); "
             "sys.path[:] = settings['path']; "
             f"from {_WORKERS}.{module} import main; main(connection, settings)"
         )
         self._process = subprocess.Popen(
             [sys.executable, "-c", code],
-            pass_fds=[theirs.fileno()],
+            pass_fds=[theirs.fileno(), *([] if lock is None else [lock])],
             stdin=subprocess.DEVNULL,
             stdout=self._complaints,
             stderr=self._complaints,
@@ -96,6 +96,15 @@ class Worker:
         """A line of JSON."""
         try:
             self._connection.sendall(json.dumps(message).encode() + b"\n")
+        except OSError as error:
+            raise DovetailError(
+                f"a process of this stream is gone ({error}): {self.ending()}"
+            ) from None
+
+    def hand(self, message: Any, descriptors: list[int]) -> None:
+        """A line of JSON, with copies of descriptors of this process."""
+        try:
+            socket.send_fds(self._connection, [json.dumps(message).encode() + b"\n"], descriptors)
         except OSError as error:
             raise DovetailError(
                 f"a process of this stream is gone ({error}): {self.ending()}"
@@ -149,32 +158,6 @@ class Worker:
         """Close this end: the process ends when its work is done."""
         self._connection.close()
         self._complaints.close()
-
-
-def hold(folder: str) -> None:
-    """Say that a process of a stream works with the store in a folder, until it ends."""
-    fcntl.flock(os.open(folder, os.O_RDONLY), fcntl.LOCK_SH)
-
-
-def is_held(folder: Path) -> bool:
-    """Whether a process works with the store in a folder, or may be about to."""
-    if time.time() - folder.stat().st_ctime < JUST_MADE:
-        return True
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    finally:
-        os.close(descriptor)
-    return False
-
-
-def remove_store(folder: str) -> None:
-    """Remove the store of a process that served a stream, if anything of it is left."""
-    with contextlib.suppress(DovetailError, OSError):
-        if Path(folder).is_dir():
-            _native.Store(folder, folder, 0, True, False, True).destroy()
 
 
 def _reap(process: subprocess.Popen[Any], ended: Callable[[], None] | None = None) -> None:

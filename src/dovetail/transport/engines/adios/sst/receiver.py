@@ -22,10 +22,10 @@ from dovetail.data.dtypes import BFLOAT16
 from dovetail.data.layout import Entry, decode, make_room
 from dovetail.transport.assembly import Block
 from dovetail.transport.engines.adios.layout import variable_of
-from dovetail.transport.engines.adios.library import Opened, open_engine, reason_of
+from dovetail.transport.engines.adios.library import Opened, reason_of
 from dovetail.transport.engines.adios.reading import Place, StreamStep, VariableReader
-from dovetail.transport.engines.adios.sst.network import Arrivals
-from dovetail.transport.engines.adios.sst.processes import hold, remove_store
+from dovetail.transport.engines.adios.sst.network import Arrivals, open_sst
+from dovetail.transport.engines.adios.sst.stores import remove_store
 
 SOON, LATER = 0.001, 0.1
 """Seconds in which ADIOS2 makes a step of what has come, and does so on a busy machine."""
@@ -41,10 +41,8 @@ class Receiver:
     def __init__(self, reader: socket.socket, settings: dict[str, Any]) -> None:
         self._folder = settings["store"]
         self._store = _native.Store(self._folder, self._folder, 0, True, False, True)
-        hold(self._folder)
-        self._opened: Opened = open_engine(
-            "SST", settings["address"], "Read", settings["parameters"]
-        )
+        self._opened: Opened
+        self._opened, _ = open_sst(settings["address"], "Read", settings["parameters"])
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         self._variables = VariableReader(self._opened)
         self._arrivals = Arrivals(reader)

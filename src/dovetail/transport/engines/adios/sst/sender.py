@@ -11,22 +11,28 @@ import json
 import os
 import signal
 import socket
+import time
 import traceback
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from dovetail import _native
 from dovetail.data.layout import Header, decode
 from dovetail.errors import KeyNotFoundError
-from dovetail.transport.engines.adios.library import open_engine, reason_of
+from dovetail.transport.deadlines import Deadline
+from dovetail.transport.engines.adios.files import LOOK_AGAIN
+from dovetail.transport.engines.adios.library import reason_of
 from dovetail.transport.engines.adios.sst.blocks import BlockWriter
 from dovetail.transport.engines.adios.sst.home import locked
-from dovetail.transport.engines.adios.sst.network import fell_back, remove_contact, send_at_once
-from dovetail.transport.engines.adios.sst.processes import hold, remove_store
+from dovetail.transport.engines.adios.sst.network import open_sst, remove_contact, send_at_once
+from dovetail.transport.engines.adios.sst.stores import hold, remove_store
 from dovetail.transport.engines.adios.writing import Placed, VariableWriter
 
 LONGEST_WRITE = 10.0
 """Seconds after which the writing of a block will never end, and this process is killed."""
+DYING = 5.0
+"""Seconds that a killed process may take to let go of its files."""
 NEW_READERS_IN = 16
 """Steps between two looks for new connections."""
 
@@ -36,18 +42,15 @@ def serve(producer: socket.socket, settings: dict[str, Any]) -> None:
     folder = settings["store"]
     store = _native.Store(folder, folder, 0, True, False, True)
     hold(folder)
-    opened = open_engine("SST", settings["address"], "Write", settings["parameters"])
-    if why := fell_back():
-        raise RuntimeError(why)
+    opened, plane = open_sst(settings["address"], "Write", settings["parameters"])
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
     send_at_once()
     writer, block_writer = VariableWriter(opened), BlockWriter(opened)
-    _tell(producer, ["opened"])
-    lines = producer.makefile("rb")
+    _tell(producer, ["opened", plane])
     step = 0
     closing = False
-    for line in lines:
+    for line in _lines(producer):
         match json.loads(line):
             case ["send", number]:
                 if step < NEW_READERS_IN or step % NEW_READERS_IN == 0:
@@ -67,6 +70,8 @@ def serve(producer: socket.socket, settings: dict[str, Any]) -> None:
                 signal.setitimer(signal.ITIMER_REAL, 0)
             case ["close", linger]:
                 closing = True
+                if settings.get("owns_store"):  # SST has taken all that was in it
+                    remove_store(folder)
                 # Until the readers have taken what SST holds for them, but not for ever.
                 signal.setitimer(signal.ITIMER_REAL, linger)
                 writer.close()
@@ -75,12 +80,26 @@ def serve(producer: socket.socket, settings: dict[str, Any]) -> None:
                 break
     if not closing:  # the producer has died: no reader must take that for an end
         remove_contact(Path(settings["address"]))
-        lock = Path(f"{settings['address']}.lock")
-        if lock.exists() and locked(lock) is not None:
-            lock.unlink(missing_ok=True)
+        _remove_lock(Path(f"{settings['address']}.lock"))
         if settings.get("owns_store"):
             remove_store(settings["store"])
         os._exit(1)
+
+
+def _lines(producer: socket.socket) -> Iterator[bytes]:
+    """What the producer says, until it is gone."""
+    with contextlib.suppress(ConnectionError):  # it died before it had heard everything
+        yield from producer.makefile("rb")
+
+
+def _remove_lock(path: Path) -> None:
+    """Remove the lock of a producer that is dying: its connection may be closed before it is."""
+    deadline = Deadline(DYING)
+    while path.exists() and not deadline.passed:
+        if locked(path) is not None:
+            path.unlink(missing_ok=True)
+        else:
+            time.sleep(LOOK_AGAIN)
 
 
 def _serve_block(store: Any, writer: BlockWriter, number: int) -> None:

@@ -7,7 +7,12 @@ import time
 from collections.abc import Iterator
 from functools import cache
 
-from dovetail.errors import CapabilityError, EngineUnavailableError, TransportTimeoutError
+from dovetail.errors import (
+    CapabilityError,
+    EngineUnavailableError,
+    KeyNotFoundError,
+    TransportTimeoutError,
+)
 from dovetail.transport import ledger
 from dovetail.transport.contract import (
     Participant,
@@ -19,8 +24,10 @@ from dovetail.transport.contract import (
 from dovetail.transport.deadlines import Deadline
 from dovetail.transport.engines.adios import library
 from dovetail.transport.engines.adios.files import LOOK_AGAIN
-from dovetail.transport.engines.adios.sst import contact
+from dovetail.transport.engines.adios.sst import contact, plain
 from dovetail.transport.engines.adios.sst.incoming import ReadingMedium
+from dovetail.transport.engines.adios.sst.joint_reader import JointReader
+from dovetail.transport.engines.adios.sst.joint_writer import JointWriter
 from dovetail.transport.engines.adios.sst.medium import SstMedium
 from dovetail.transport.engines.adios.sst.network import transport_of
 from dovetail.transport.engines.adios.sst.outgoing import WritingMedium
@@ -29,6 +36,7 @@ from dovetail.transport.engines.adios.sst.plain_reader import PlainReader
 from dovetail.transport.engines.adios.sst.plain_writer import PlainWriter
 from dovetail.transport.engines.adios.sst.processes import Worker
 from dovetail.transport.policies import Policy
+from dovetail.transport.ranks import first_on_rank_0
 from dovetail.transport.url import URL
 
 _OPTIONS = ("capacity", "contact", "interface", "linger", "recipe", "transport")
@@ -40,7 +48,12 @@ def open_writer(url: URL, policy: Policy, participant: Participant) -> StreamWri
     recipe = url.choice_option("recipe", "none", *RECIPES)
     if recipe != "none":
         _check_recipe(url, recipe, policy)
-        return PlainWriter(str(url), place, recipe, _parameters(url, place), participant)
+        parameters = _parameters(url, place)
+        if participant.size == 1:
+            return PlainWriter(str(url), place, recipe, parameters, participant)
+        _require_joint(url, participant)
+        plane = _plane_of(parameters["DataTransport"])
+        return JointWriter(str(url), place, recipe, plane, parameters, participant)
     parameters = {
         **_parameters(url, place),
         "RendezvousReaderCount": "1",
@@ -51,7 +64,7 @@ def open_writer(url: URL, policy: Policy, participant: Participant) -> StreamWri
     }
 
     def open_medium() -> WritingMedium:
-        line = contact.attach_or_start(place, Deadline(participant.timeout))
+        line = contact.attach_or_start(place, participant.timeout)
         return WritingMedium(place, line, parameters)
 
     return ledger.open_writer(url, open_medium, policy, participant)
@@ -61,11 +74,21 @@ def open_reader(url: URL, participant: Participant) -> StreamReader:
     """The consuming end."""
     place = _place(url)
     parameters = _parameters(url, place)
-    if _is_plain(url, place, Deadline(participant.timeout)):
+    if first_on_rank_0(
+        participant.comm,
+        participant.rank,
+        url,
+        lambda told=None: (
+            _is_plain(url, place, Deadline(participant.timeout)) if told is None else told
+        ),
+        lambda plain: plain,
+    ):
+        if participant.size > 1 and _joint(participant):
+            return JointReader(str(url), place, parameters, participant)
         return PlainReader(str(url), place, parameters, participant)
 
     def open_medium() -> ReadingMedium:
-        line = contact.wait_for(place, Deadline(participant.timeout))
+        line = contact.wait_for(place, participant.timeout)
         return ReadingMedium(place, line, parameters, True, participant.timeout)
 
     return ledger.open_reader(url, open_medium, participant)
@@ -74,7 +97,14 @@ def open_reader(url: URL, participant: Participant) -> StreamReader:
 def describe_stream(url: URL) -> StreamDescription:
     """A stream from outside."""
     place = _place(url)
-    return ledger.describe_stream(url, lambda: SstMedium(place, contact.attach(place)))
+    try:
+        medium = SstMedium(place, contact.attach(place))
+    except KeyNotFoundError:
+        if not contact_of(place).exists():
+            raise
+        return plain.describe(str(url), place)
+    transport = medium.moved_by()
+    return ledger.describe_stream(url, lambda: medium)._replace(transport=transport)
 
 
 def tail_stream(url: URL, timeout: float | None) -> Iterator[ReadStep]:
@@ -82,7 +112,7 @@ def tail_stream(url: URL, timeout: float | None) -> Iterator[ReadStep]:
     place = _place(url)
 
     def open_medium() -> ReadingMedium:
-        line = contact.wait_for(place, Deadline(timeout))
+        line = contact.wait_for(place, timeout)
         return ReadingMedium(place, line, _parameters(url, place), False, timeout)
 
     return ledger.tail_stream(url, open_medium, timeout)
@@ -116,6 +146,31 @@ def _check_recipe(url: URL, recipe: str, policy: Policy) -> None:
         )
 
 
+def _joint(participant: Participant) -> bool:
+    """Whether ADIOS2 can make one stream of the ranks that take part."""
+    return participant.comm is not None and library.built_with_mpi()
+
+
+def _require_joint(url: URL, participant: Participant) -> None:
+    """Refuse several ranks where each would write a stream of its own under the same name.
+
+    Raises
+    ------
+    CapabilityError
+    """
+    if _joint(participant):
+        return
+    lack = (
+        "an adios2 that was built with MPI: load the module of your site"
+        if participant.comm is not None
+        else "a communicator (comm=) and an adios2 that was built with MPI"
+    )
+    raise CapabilityError(
+        f"{url}: several writer ranks on one plain SST stream would overwrite each other without "
+        f"{lack}. Leave recipe= away between ends of Dovetail, or open one stream a rank"
+    )
+
+
 def _is_plain(url: URL, place: contact.Place, deadline: Deadline) -> bool:
     """Whether the writer writes plain SST, once there is one.
 
@@ -140,8 +195,8 @@ def _is_plain(url: URL, place: contact.Place, deadline: Deadline) -> bool:
 
 
 @cache
-def _require_transport(transport: str) -> None:
-    """Check that SST would not take another one instead, unasked.
+def _plane_of(transport: str) -> str:
+    """The data plane that SST takes here for a transport.
 
     Raises
     ------
@@ -152,23 +207,24 @@ def _require_transport(transport: str) -> None:
     worker = Worker("probe", {"address": str(name), "parameters": parameters})
     try:
         found = worker.hear(Deadline(60.0))
-        why = "it did not open within 60 s" if found is None else found[0]
+        kind, words = ("refused", "it did not open within 60 s") if found is None else found
     finally:
         worker.kill()
         worker.let_go()
-    if why:
+    if kind == "refused":
         raise EngineUnavailableError(
-            f"transport={transport.lower()}: this adios2 has no such data transport ({why}). It "
+            f"transport={transport.lower()}: this adios2 has no such data transport ({words}). It "
             f"would take another one in silence: leave the option away for TCP, or install an "
             f"adios2 that was built with it"
         )
+    return str(words)
 
 
 def _parameters(url: URL, place: contact.Place) -> dict[str, str]:
     """What both ends tell SST."""
     transport = transport_of(url)
     if transport != "WAN":
-        _require_transport(transport)
+        _plane_of(transport)
     return {
         "DataTransport": transport,
         "ControlTransport": "tcp",
