@@ -2,7 +2,7 @@
 #
 #   make demo     run the main example: a closure learned while the flow runs; ARGS="--minutes 20"
 #   make test     build, and run the tests          make test ARGS="tests/data -k order"
-#   make check    formats, lint, types, floors      make format   mends the first of them
+#   make check    formats, lint, types, floors, exported names      make format   mends the first
 #   make bench    measure the shm engine beside its limits, and every transport beside the same by hand,
 #                 into runs/ (20 minutes)
 #   make soak     the tests, with every fault thousands of times
@@ -41,6 +41,7 @@ check: environment
 	$(BIN)/clang-format --dry-run -Werror $(NATIVE_CODE)
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/python native/abi/symbols.py
 
 format: environment
 	$(BIN)/ruff check --fix-only .

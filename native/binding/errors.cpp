@@ -11,10 +11,14 @@ namespace {
 
 const char* class_of(Status status) {
   switch (status) {
+    case Status::invalid_url:
+      return "InvalidURLError";
     case Status::invalid_key:
       return "InvalidKeyError";
     case Status::unsupported:
       return "UnsupportedDataError";
+    case Status::coverage:
+      return "CoverageError";
     case Status::key_not_found:
       return "KeyNotFoundError";
     case Status::full:
@@ -37,6 +41,10 @@ const char* class_of(Status status) {
       return "StreamBusyError";
     case Status::capability:
       return "CapabilityError";
+    case Status::unavailable:
+      return "EngineUnavailableError";
+    case Status::argument:
+      return nullptr;
     case Status::system:
       return nullptr;
   }
@@ -47,6 +55,10 @@ void translate(const std::exception_ptr& pointer, void*) {
   try {
     std::rethrow_exception(pointer);
   } catch (const Error& error) {
+    if (error.status == Status::argument) {
+      PyErr_SetString(PyExc_ValueError, error.what());
+      return;
+    }
     const char* name = class_of(error.status);
     if (name == nullptr) {
       // The closest built-in OSError: PermissionError, FileNotFoundError…

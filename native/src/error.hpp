@@ -9,8 +9,11 @@
 namespace dovetail {
 
 enum class Status {
+  argument,
+  invalid_url,
   invalid_key,
   unsupported,
+  coverage,
   key_not_found,
   full,
   corrupt,
@@ -22,6 +25,7 @@ enum class Status {
   expelled,
   busy,
   capability,
+  unavailable,
   system,  // an unexpected answer of the operating system; `system_error` holds errno
 };
 

@@ -10,7 +10,8 @@
  * an error. Results come through the last arguments, which are untouched on failure. Nothing here
  * ever ends the process, raises a signal or throws. Text is UTF-8 and ends with NUL; text handed
  * out lives as long as its handle. A handle that is NULL, closed, or of another kind is refused
- * with DVT_CLOSED or DVT_ARGUMENT; so is every other NULL where something is needed.
+ * with DVT_CLOSED or DVT_ARGUMENT; so is every other NULL where something is needed. Closing NULL
+ * is harmless.
  *
  * Threads: a store, a value, a reservation and dvt_last_error may be used from any thread at any
  * time. Calls on one writer, reader, step or tail take turns. Handles do not survive fork(): a
