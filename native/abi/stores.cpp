@@ -14,6 +14,13 @@ using namespace dovetail::abi;
 
 namespace dovetail::abi {
 
+Store& StoreView::core() const {
+  if (store->is_closed) {
+    throw Error(Status::closed, "the store " + store->url + " is closed; open it again");
+  }
+  return store->core;
+}
+
 ReservedRoom::ReservedRoom(std::shared_ptr<OpenStore> in, std::unique_ptr<Reservation> made,
                            std::vector<Variable> arrays, std::string under)
     : store(std::move(in)),
@@ -136,13 +143,16 @@ int dvt_store_scope(dvt_store* store, const char* prefix, dvt_store** scope) {
     auto& handle = result(scope, "scope");
     auto view = std::make_shared<StoreView>(*object_of<StoreView>(store));
     view->prefix += key_in(prefix);
+    view->is_scope = true;
     handle = handle_of(std::move(view));
   });
 }
 
 int dvt_store_close(dvt_store* store) {
   return guarded([&] {
-    if (store != nullptr) take_object<StoreView>(store);
+    if (store == nullptr) return;
+    const auto view = take_object<StoreView>(store);
+    if (!view->is_scope) view->store->is_closed = true;
   });
 }
 
@@ -176,7 +186,7 @@ int dvt_store_put(dvt_store* store, const char* key, const dvt_array* arrays, in
     }
     check_names(pieces);
     add_attributes(attrs, metadata);
-    give_version(view->store->core.put(view->prefix + name, std::move(pieces), metadata), version);
+    give_version(view->core().put(view->prefix + name, std::move(pieces), metadata), version);
     traced.record(Traced::put, view->prefix + name, nbytes);
   });
 }
@@ -200,7 +210,7 @@ int dvt_store_reserve(dvt_store* store, const char* key, const dvt_array* arrays
     }
     check_names(pieces);
     add_attributes(attrs, metadata);
-    auto core = view->store->core.reserve(name, std::move(pieces), metadata);
+    auto core = view->core().reserve(name, std::move(pieces), metadata);
     auto variables = variables_in(given, *core);
     handle = handle_of(
         std::make_shared<ReservedRoom>(view->store, std::move(core), std::move(variables), name));
@@ -239,21 +249,21 @@ int dvt_store_exists(dvt_store* store, const char* key, int* exists) {
   return guarded([&] {
     auto& place = result(exists, "exists");
     const auto view = object_of<StoreView>(store);
-    place = view->store->core.exists(view->prefix + key_in(key)) ? 1 : 0;
+    place = view->core().exists(view->prefix + key_in(key)) ? 1 : 0;
   });
 }
 
 int dvt_store_delete(dvt_store* store, const char* key) {
   return guarded([&] {
     const auto view = object_of<StoreView>(store);
-    view->store->core.remove(view->prefix + key_in(key));
+    view->core().remove(view->prefix + key_in(key));
   });
 }
 
 int dvt_store_rename(dvt_store* store, const char* key, const char* new_key) {
   return guarded([&] {
     const auto view = object_of<StoreView>(store);
-    view->store->core.rename(view->prefix + key_in(key), view->prefix + key_in(new_key));
+    view->core().rename(view->prefix + key_in(key), view->prefix + key_in(new_key));
   });
 }
 
@@ -261,7 +271,7 @@ int dvt_store_keys(dvt_store* store, const char* prefix, dvt_texts** keys) {
   return guarded([&] {
     auto& handle = result(keys, "keys");
     const auto view = object_of<StoreView>(store);
-    auto found = view->store->core.keys(view->prefix + (prefix == nullptr ? "" : key_in(prefix)));
+    auto found = view->core().keys(view->prefix + (prefix == nullptr ? "" : key_in(prefix)));
     for (auto& key : found) key.erase(0, view->prefix.size());
     handle = texts_from(std::move(found));
   });
@@ -270,7 +280,7 @@ int dvt_store_keys(dvt_store* store, const char* prefix, dvt_texts** keys) {
 int dvt_store_append(dvt_store* store, const char* list, const char* key, int64_t* position) {
   return guarded([&] {
     const auto view = object_of<StoreView>(store);
-    const auto at = view->store->core.append(view->prefix + key_in(list), key_in(key));
+    const auto at = view->core().append(view->prefix + key_in(list), key_in(key));
     if (position != nullptr) *position = static_cast<std::int64_t>(at);
   });
 }
@@ -279,8 +289,8 @@ int dvt_store_items(dvt_store* store, const char* list, int64_t start, dvt_texts
   return guarded([&] {
     auto& handle = result(items, "items");
     const auto view = object_of<StoreView>(store);
-    handle = texts_from(
-        view->store->core.items(view->prefix + key_in(list), position_in(start, "start")));
+    handle =
+        texts_from(view->core().items(view->prefix + key_in(list), position_in(start, "start")));
   });
 }
 
@@ -292,8 +302,8 @@ int dvt_store_wait_items(dvt_store* store, const char* list, int64_t count, int6
     const auto name = view->prefix + key_in(list);
     Traced traced;
     auto found =
-        view->store->core.wait_items(name, position_in(count, "count"), position_in(start, "start"),
-                                     deadline_in(timeout), uninterrupted);
+        view->core().wait_items(name, position_in(count, "count"), position_in(start, "start"),
+                                deadline_in(timeout), uninterrupted);
     traced.record(Traced::wait, name, 0, traced.elapsed_ns());
     handle = texts_from(std::move(found));
   });
@@ -302,7 +312,7 @@ int dvt_store_wait_items(dvt_store* store, const char* list, int64_t count, int6
 int dvt_store_remove_list(dvt_store* store, const char* list) {
   return guarded([&] {
     const auto view = object_of<StoreView>(store);
-    view->store->core.remove_list(view->prefix + key_in(list));
+    view->core().remove_list(view->prefix + key_in(list));
   });
 }
 
@@ -335,7 +345,7 @@ int dvt_store_get_statistics(dvt_store* store, dvt_store_statistics* statistics)
   return guarded([&] {
     auto& numbers = result(statistics, "statistics");
     const auto view = object_of<StoreView>(store);
-    auto& core = view->store->core;
+    auto& core = view->core();
     const auto& counters = core.counters();
     const auto number = [](std::uint64_t count) { return static_cast<std::int64_t>(count); };
     const auto seconds = [](std::int64_t span) { return static_cast<double>(span) * 1e-9; };
@@ -354,11 +364,12 @@ int dvt_store_flush(dvt_store* store) {
 int dvt_store_destroy(dvt_store* store) {
   return guarded([&] {
     const auto view = object_of<StoreView>(store);
-    if (!view->prefix.empty()) {
+    if (view->is_scope) {
       throw Error(Status::capability, "a scope is a view of " + view->store->url +
                                           ": delete its keys, or destroy the whole store");
     }
-    view->store->core.destroy();
+    view->core().destroy();
     take_object<StoreView>(store);
+    view->store->is_closed = true;
   });
 }

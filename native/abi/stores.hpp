@@ -1,6 +1,7 @@
 // What the handles of stores and values stand for.
 #pragma once
 
+#include <atomic>
 #include <memory>
 #include <mutex>
 #include <string>
@@ -16,6 +17,7 @@ namespace dovetail::abi {
 struct OpenStore {
   OpenStore(const StoreOptions& options) : url(options.label), path(options.path), core(options) {}
   const std::string url, path;
+  std::atomic<bool> is_closed{false};
   Store core;
 };
 
@@ -24,8 +26,11 @@ struct StoreView {
   static constexpr Kind kind = Kind::store;
   using Handle = dvt_store;
 
+  Store& core() const;  // throws Error(Status::closed) once the store that was opened is closed
+
   std::shared_ptr<OpenStore> store;
   std::string prefix;
+  bool is_scope = false;
 };
 
 struct ValueInHand {

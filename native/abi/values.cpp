@@ -52,7 +52,7 @@ int dvt_store_get(dvt_store* store, const char* key, dvt_value** value) {
     const auto view = object_of<StoreView>(store);
     const auto name = view->prefix + key_in(key);
     Traced traced;
-    auto taken = std::make_shared<ValueInHand>(view->store->core.get(name));
+    auto taken = std::make_shared<ValueInHand>(view->core().get(name));
     traced.record(Traced::get, name, taken->data_bytes());
     handle = handle_of(std::move(taken));
   });
@@ -68,7 +68,7 @@ int dvt_store_wait(dvt_store* store, const char* key, double timeout, const char
     if (newer_than != nullptr) seen = newer_than;
     Traced traced;
     auto taken = std::make_shared<ValueInHand>(
-        view->store->core.wait(name, deadline_in(timeout), seen, uninterrupted));
+        view->core().wait(name, deadline_in(timeout), seen, uninterrupted));
     traced.record(Traced::wait, name, taken->data_bytes(), traced.elapsed_ns());
     handle = handle_of(std::move(taken));
   });
@@ -78,7 +78,7 @@ int dvt_store_stat(dvt_store* store, const char* key, dvt_value** value) {
   return guarded([&] {
     auto& handle = result(value, "value");
     const auto view = object_of<StoreView>(store);
-    auto found = view->store->core.stat(view->prefix + key_in(key));
+    auto found = view->core().stat(view->prefix + key_in(key));
     found.memory = nullptr;
     handle = handle_of(std::make_shared<ValueInHand>(std::move(found)));
   });

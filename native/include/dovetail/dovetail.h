@@ -126,7 +126,8 @@ typedef struct dvt_texts dvt_texts;             /* a list of texts */
 #define DVT_VERSION_BYTES 64 /* of a version token, NUL included */
 
 DVT_API int dvt_store_open(const char* url, dvt_store** store);
-/* A view in which every key and list name begins with `prefix`; to be closed like any store. */
+/* A view in which every key and list name begins with `prefix`. To be closed like any store; of no
+ * use once the store that was opened is closed. */
 DVT_API int dvt_store_scope(dvt_store* store, const char* prefix, dvt_store** scope);
 DVT_API int dvt_store_close(dvt_store* store); /* values in hand stay valid */
 DVT_API int dvt_store_url(dvt_store* store, const char** url);
