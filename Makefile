@@ -20,7 +20,7 @@ BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --disable-pip-version-check --constraint constraints.txt
 COMPILERS := $(if $(filter default,$(origin CXX)),c++ g++ clang++,$(CXX))
 
-NATIVE_CODE := $(shell find native -name '*.cpp' -o -name '*.hpp' -o -name '*.h')
+NATIVE_CODE := $(shell find native tests/clients examples -name "*.cpp" -o -name "*.hpp" -o -name "*.h" -o -name "*.c")
 # With the folders, so that a file that goes away counts as a change too.
 NATIVE := $(shell find native -not -name '.*')
 

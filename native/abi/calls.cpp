@@ -69,6 +69,11 @@ int note(int status, const char* message, int system_error) noexcept {
   while (bytes > 0 && (static_cast<unsigned char>(message[bytes]) & 0xC0) == 0x80) --bytes;
   std::memcpy(last_error, message, bytes);
   last_error[bytes] = '\0';
+  if (is_utf8(last_error)) return status;
+  // It quotes what somebody handed over as text.
+  for (auto* byte = last_error; *byte != '\0'; ++byte) {
+    if (static_cast<unsigned char>(*byte) >= 0x80) *byte = '?';
+  }
   return status;
 }
 
