@@ -86,7 +86,8 @@ class Table {
 
   [[noreturn]] void throw_closed(Kind kind, std::uintptr_t number) {
     const std::string name = names[static_cast<int>(kind)];
-    if (number == 0 || number > last_) throw Error(Status::argument, "there never was such a " + name);
+    if (number == 0 || number > last_)
+      throw Error(Status::argument, "there never was such a " + name);
     throw Error(Status::closed, "the " + name + " is closed");
   }
 
