@@ -17,7 +17,7 @@ from dovetail.transport.ledger.state import State
 
 LOG_LENGTH = 20_000
 """Entries after which a log is sealed and a new one begun."""
-LOG_NBYTES = 8 << 20
+LOG_NBYTES = 1 << 20
 """Bytes after which it is, since small blocks lie in it."""
 LOOK = 0.25
 """Seconds between two looks at who is alive, and the longest sleep of a wait."""
