@@ -75,6 +75,13 @@ def adios2_with_mpi() -> Path | None:
     return next(built.glob("lib/python*/site-packages"), None) if built.is_dir() else None
 
 
+def _compiler() -> str | None:
+    """What compiles exported models: torch and a C++ compiler."""
+    if not any(map(shutil.which, ("g++", "clang++"))):
+        return "install g++"
+    return _module("torch")()
+
+
 def _freezer() -> str | None:
     """A kernel that can freeze processes so that not even SIGKILL ends them: cgroup v1."""
     if os.geteuid() != 0:
@@ -161,6 +168,8 @@ _CHECKS: dict[str, Callable[[], str | None]] = {
     "mpi": _mpi,
     "dragon": _dragon,
     "torch": _module("torch"),
+    "compiler": _compiler,
+    "onnx": lambda: _module("onnx")() or _module("onnxruntime")(),
     "fluidsim": _module("fluidsim"),
     "freezer": _freezer,
     "adios2": _module("adios2"),

@@ -12,7 +12,7 @@ namespace dovetail::abi {
 namespace {
 
 constexpr const char* names[] = {"store",  "value", "reservation", "list of texts", "writer",
-                                 "reader", "step",  "lease",       "tail"};
+                                 "reader", "step",  "lease",       "tail",          "model"};
 
 struct Open {
   Kind kind;

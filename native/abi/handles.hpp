@@ -8,7 +8,7 @@
 
 namespace dovetail::abi {
 
-enum class Kind { store, value, reservation, texts, writer, reader, step, lease, tail };
+enum class Kind { store, value, reservation, texts, writer, reader, step, lease, tail, model };
 
 void* add_handle(Kind kind, std::shared_ptr<void> object);
 // Throws Error(Status::argument) for NULL and for a handle of another kind, and

@@ -14,6 +14,7 @@ namespace nb = nanobind;
 void bind_errors(nb::module_& module);
 void bind_format(nb::module_& module);
 void bind_memory(nb::module_& module);
+void bind_model(nb::module_& module);
 void bind_store(nb::module_& module);
 void bind_stream(nb::module_& module);
 void bind_trace(nb::module_& module);

@@ -43,6 +43,8 @@ const char* class_of(Status status) {
       return "CapabilityError";
     case Status::unavailable:
       return "EngineUnavailableError";
+    case Status::model_failed:
+      return "ModelFailedError";
     case Status::argument:
       return nullptr;
     case Status::system:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
         InvalidURLError,
         InvalidWorkflowError,
         KeyNotFoundError,
+        ModelFailedError,
         ModelNotReadyError,
         NonFiniteSampleError,
         OutsideRunError,
@@ -38,7 +39,15 @@ if TYPE_CHECKING:
     )
     from dovetail.flow import Component, ThisComponent, Workflow, exhibit, this_component
     from dovetail.learn import OnlineDataset, Reservoir, load_checkpoint, save_checkpoint
-    from dovetail.model import FollowedModel, Guard, InputRange, ValidationGate, publish_model
+    from dovetail.model import (
+        FollowedModel,
+        Guard,
+        InputRange,
+        ValidationGate,
+        export_model,
+        load_model,
+        publish_model,
+    )
     from dovetail.transport import (
         Policy,
         ReadStep,
@@ -71,7 +80,9 @@ _HOMES = {
     "ValidationGate": "dovetail.model",
     "Workflow": "dovetail.flow",
     "exhibit": "dovetail.flow",
+    "export_model": "dovetail.model",
     "load_checkpoint": "dovetail.learn",
+    "load_model": "dovetail.model",
     "publish_model": "dovetail.model",
     "save_checkpoint": "dovetail.learn",
     "this_component": "dovetail.flow",
@@ -95,6 +106,7 @@ __all__ = [
     "InvalidURLError",
     "InvalidWorkflowError",
     "KeyNotFoundError",
+    "ModelFailedError",
     "ModelNotReadyError",
     "NonFiniteSampleError",
     "OnlineDataset",
@@ -122,8 +134,10 @@ __all__ = [
     "describe_stream",
     "destroy_stream",
     "exhibit",
+    "export_model",
     "latest",
     "load_checkpoint",
+    "load_model",
     "lockstep",
     "open_store",
     "open_stream",

@@ -21,6 +21,7 @@
     ├── ReaderExpelledError        (ConnectionAbortedError)  this reader held the producer up too long
     ├── StreamBusyError            (FileExistsError)    the stream already has a writer or unread steps
     ├── ModelNotReadyError         (RuntimeError)       no version of a followed model is in force yet
+    ├── ModelFailedError           (RuntimeError)       a model could not be exported, compiled or run
     ├── NonFiniteSampleError       (ValueError)         a sample with NaN or infinity in it, where that raises
     ├── InvalidWorkflowError       (ValueError)         a workflow that cannot run as it is written
     ├── WorkflowFailedError        (RuntimeError)       a component failed, and the run with it
@@ -125,6 +126,10 @@ class ModelNotReadyError(DovetailError, RuntimeError):
     """A followed model was called before any version of it was taken."""
 
 
+class ModelFailedError(DovetailError, RuntimeError):
+    """A model could not be exported, compiled or run. The message ends with what torch said."""
+
+
 class NonFiniteSampleError(DovetailError, ValueError):
     """A sample holds NaN or infinity, and the reservoir was told to raise for that."""
 
@@ -164,6 +169,7 @@ __all__ = [
     "InvalidURLError",
     "InvalidWorkflowError",
     "KeyNotFoundError",
+    "ModelFailedError",
     "ModelNotReadyError",
     "NonFiniteSampleError",
     "OutsideRunError",

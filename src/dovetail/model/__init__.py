@@ -1,4 +1,4 @@
-"""Models: publish them from a trainer, follow them in a running simulation, guard what they say.
+"""Models: export, load and call them; publish, follow and guard them while a simulation runs.
 
 ::
 
@@ -9,21 +9,29 @@
                                                                          otherwise       → physics
 """
 
+from dovetail.model.compiled import ArraySpec, CompiledModel
+from dovetail.model.exporting import export_model
 from dovetail.model.following import FollowedModel, FollowStatistics, Refusal
 from dovetail.model.gate import Gate, ValidationGate
 from dovetail.model.guard import Guard, GuardStatistics, Verdict
+from dovetail.model.loading import LoadedModel, load_model
 from dovetail.model.publishing import publish_model
 from dovetail.model.ranges import InputRange
 
 __all__ = [
+    "ArraySpec",
+    "CompiledModel",
     "FollowStatistics",
     "FollowedModel",
     "Gate",
     "Guard",
     "GuardStatistics",
     "InputRange",
+    "LoadedModel",
     "Refusal",
     "ValidationGate",
     "Verdict",
+    "export_model",
+    "load_model",
     "publish_model",
 ]

@@ -91,9 +91,10 @@ class FollowedModel:
     name
         Of the model, as its publisher calls it.
     model
-        What the weights are put into: a ``torch.nn.Module`` or a mapping of names to arrays. It
-        is copied, never changed; copies of a module are in evaluation mode, and their weights
-        carry no gradient.
+        What the weights are put into: a ``torch.nn.Module``, a model that
+        :func:`~dovetail.load_model` compiled, or a mapping of names to arrays. It is copied, never
+        changed; copies of a module are in evaluation mode, and their weights carry no gradient;
+        copies of a compiled model share its code.
     gate
         ``gate(candidate, attrs)`` sees a version before it is put in force: see
         :class:`~dovetail.ValidationGate`. Wrong names, shapes and dtypes and non-finite weights

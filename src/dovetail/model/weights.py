@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from dovetail.data import Dataset
 from dovetail.data.arrays import host_array
 from dovetail.errors import UnsupportedDataError
+from dovetail.model.compiled import CompiledModel
 
 Layout = Mapping[str, tuple[tuple[int, ...], np.dtype[Any]]]
 """Names to (shape, dtype)."""
@@ -61,12 +62,14 @@ class Form(Protocol):
 
 
 def form_of(model: Any) -> Form:
-    """The form of a torch module or a mapping of arrays.
+    """The form of a torch module, a compiled model, or a mapping of arrays.
 
     Raises
     ------
     UnsupportedDataError
     """
+    if isinstance(model, CompiledModel):
+        return CompiledForm(model)
     return ModuleForm(model) if _is_module(model) else MappingForm(model)
 
 
@@ -117,6 +120,26 @@ class MappingForm:
         }
 
 
+class CompiledForm:
+    """A compiled model. Copies share its code, and have weights of their own."""
+
+    def __init__(self, model: CompiledModel) -> None:
+        self._template = model
+        self.layout: Layout = {
+            name: (tuple(int(extent or 0) for extent in spec.shape), spec.dtype)
+            for name, spec in model.weights.items()
+        }
+        self.boundless = model.boundless
+
+    def first(self) -> Any:
+        return self._template.another()
+
+    def filled(self, weights: Dataset, spare: Any) -> Any:
+        model = self._template.another() if spare is None else spare
+        model.replace_weights({name: weights[name] for name in self.layout})
+        return model
+
+
 def difference(wanted: Layout, found: Layout) -> str | None:
     """How published weights differ from what the model has; ``None`` if they do not."""
     missing = [name for name in wanted if name not in found]
@@ -147,8 +170,8 @@ def _state_of(model: Any) -> Mapping[str, Any]:
     if isinstance(model, Mapping):
         return model
     raise UnsupportedDataError(
-        f"a {type(model).__name__} is no model: pass a torch.nn.Module, or a mapping of names to "
-        f"arrays"
+        f"a {type(model).__name__} is no model with weights: pass a torch.nn.Module, a mapping of "
+        f"names to arrays, or, to follow one, what dovetail.load_model compiled"
     )
 
 
