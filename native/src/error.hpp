@@ -27,7 +27,7 @@ enum class Status {
   capability,
   unavailable,
   model_failed,  // torch or its compiler refused; the message ends with what it said
-  system,  // an unexpected answer of the operating system; `system_error` holds errno
+  system,        // an unexpected answer of the operating system; `system_error` holds errno
 };
 
 class Error : public std::runtime_error {
