@@ -86,7 +86,12 @@ def with_thread_sanitizer(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return build(tmp_path_factory.mktemp("thread"), "thread")
 
 
-DRIVERS = [("prefixes_and_mutations", "300000"), ("ring_threads", "200"), ("store_threads", "200")]
+DRIVERS = [
+    ("prefixes_and_mutations", "300000"),
+    ("ring_threads", "200"),
+    ("store_threads", "200"),
+    ("client_threads", "100"),
+]
 STRICT = {
     "ASAN_OPTIONS": "abort_on_error=1:detect_leaks=1",
     "UBSAN_OPTIONS": "halt_on_error=1:print_stacktrace=1",
