@@ -2,6 +2,7 @@
 #
 #   make demo     run the main example: a closure learned while the flow runs; ARGS="--minutes 20"
 #   make test     build, and run the tests          make test ARGS="tests/data -k order"
+#   make test-native   the native tests alone: under sanitizers, and through the clients of C and C++
 #   make check    formats, lint, types, floors, exported names      make format   mends the first
 #   make bench    measure the shm engine beside its limits, and every transport beside the same by hand,
 #                 into runs/ (20 minutes)
@@ -24,7 +25,7 @@ NATIVE_CODE := $(shell find native tests/clients examples -name "*.cpp" -o -name
 # With the folders, so that a file that goes away counts as a change too.
 NATIVE := $(shell find native -not -name '.*')
 
-.PHONY: demo test check format bench soak guarantees figures docs serve-docs clean environment
+.PHONY: demo test test-native check format bench soak guarantees figures docs serve-docs clean environment
 .DELETE_ON_ERROR:
 
 environment: $(VENV)/.native
@@ -34,6 +35,9 @@ demo: environment
 
 test: environment
 	$(BIN)/python -m pytest $(ARGS)
+
+test-native: environment
+	$(BIN)/python -m pytest tests/native tests/clients $(ARGS)
 
 check: environment
 	$(BIN)/ruff format --check .

@@ -1,7 +1,7 @@
 """Every code block of the README and the documentation does what the page says.
 
-- A ``python`` block runs; the blocks of a page share their names. One with a ``title`` is the file
-  of that name instead, and is written.
+- A ``python`` block runs; the blocks of a page share their names. One with a ``title``, in whatever
+  language, is the file of that name instead, and is written.
 - A ``console`` block runs its ``$`` lines as one shell script. Each other line must be a line of
   what that prints, in any order; ``...`` stands for anything.
 - Other blocks (``sh``, ``text``, ``toml`` …) are only shown.
@@ -26,7 +26,8 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 BLOCK = re.compile(
-    r'^(?P<indent> *)```(?P<language>python|console|sh|toml)(?: title="(?P<title>[^"]+)")?[^\n]*\n'
+    r"^(?P<indent> *)```(?P<language>python|console|sh|toml|cpp|c\b)"
+    r'(?: title="(?P<title>[^"]+)")?[^\n]*\n'
     r"(?P<code>.*?)^(?P=indent)```$",
     re.MULTILINE | re.DOTALL,
 )

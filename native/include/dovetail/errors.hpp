@@ -8,6 +8,7 @@
 
 namespace dovetail {
 
+// --8<-- [start:tree]
 class Error : public std::runtime_error {
  public:
   Error(int status, const std::string& message) : std::runtime_error(message), status_(status) {}
@@ -47,6 +48,7 @@ class SystemError : public Error {  // the system refused
  private:
   int number_;
 };
+// --8<-- [end:tree]
 
 namespace detail {
 

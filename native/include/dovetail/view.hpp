@@ -86,6 +86,7 @@ using element_in_t = typename element_in<std::remove_reference_t<Sequence>>::typ
 
 }  // namespace detail
 
+// --8<-- [start:view]
 // Elements that lie at regular distances in memory that something else owns.
 template <class T>
 class View {
@@ -192,6 +193,8 @@ class View {
   T* data_ = nullptr;
   Extents shape_, strides_;
 };
+
+// --8<-- [end:view]
 
 template <class Sequence>
 View(Sequence&& sequence) -> View<detail::element_in_t<Sequence>>;
