@@ -30,6 +30,7 @@ def pytest_configure(config: pytest.Config) -> None:
     # Before the first child is started, for it is seen by all of them.
     folder = tempfile.mkdtemp(prefix="dovetail-tests-")
     os.environ["DOVETAIL_DRAGON_FOLDER"] = folder
+    os.environ["DOVETAIL_CACHE"] = os.path.join(folder, "cache")
     config.add_cleanup(lambda: shutil.rmtree(folder, ignore_errors=True))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -19,16 +20,13 @@ def store(shm_url: str) -> Iterator[Store]:
 
 
 @pytest.fixture(scope="session")
-def model_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def model_cache() -> Path:
     """Where this session's compiled models are kept: each is compiled once."""
-    with pytest.MonkeyPatch.context() as patch:
-        folder = tmp_path_factory.mktemp("model-cache")
-        patch.setenv("DOVETAIL_CACHE", str(folder))
-        yield folder
+    return Path(os.environ["DOVETAIL_CACHE"])
 
 
 @pytest.fixture(scope="session")
-def exported(model_cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An exported :class:`networks.Closure` with seed 0."""
     from model.networks import Closure, inputs_of, tensors_of
 

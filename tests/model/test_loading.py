@@ -289,3 +289,30 @@ def test_a_gpu_answers_as_the_processor_does(exported: Path, one_thread: Compile
     first, second = torch.empty(64, 4, device=kind), torch.empty(64, device=kind).bfloat16()
     model.run(*there, out=(first, second))
     np.testing.assert_allclose(first.cpu().numpy(), wanted, rtol=1e-3, atol=1e-3)
+
+
+def test_the_command_compiles_where_the_first_load_would(
+    exported: Path, one_thread: CompiledModel, tmp_path: Path
+) -> None:
+    command = [Path(sys.executable).with_name("dovetail"), "model", "compile"]
+    told = [exported, "--device", "cpu", "--threads", "1"]
+    done = subprocess.run(
+        [*command, *told], capture_output=True, text=True, timeout=100, check=False
+    )
+    folder = compiled_folder(exported, device="cpu", threads="one")
+    assert done.stdout.strip() == str(folder), done.stderr
+    copied = tmp_path / "copied"
+    done = subprocess.run(
+        [*command, *told, "-o", copied, "--json"],
+        capture_output=True,
+        text=True,
+        timeout=100,
+        check=False,
+    )
+    assert json.loads(done.stdout) == {"folder": str(copied), "device": "cpu", "threads": "one"}
+    inputs = inputs_of(2)
+    assert dv.load_model(copied)(*inputs)[0].tobytes() == one_thread(*inputs)[0].tobytes()
+    done = subprocess.run(
+        [*command, "nowhere.pt2"], capture_output=True, text=True, timeout=100, check=False
+    )
+    assert (done.returncode, "there is no exported model nowhere.pt2" in done.stderr) == (1, True)

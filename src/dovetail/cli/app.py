@@ -13,6 +13,7 @@ from dovetail.cli import (
     engines,
     flow,
     gateway,
+    model,
     report,
     run,
     serve,
@@ -35,6 +36,7 @@ app = typer.Typer(
 app.add_typer(store.app, name="store")
 app.add_typer(stream.app, name="stream")
 app.add_typer(bench.app, name="bench")
+app.add_typer(model.app, name="model")
 app.add_typer(gateway.app, name="gateway")
 app.command("run", epilog="Example: dovetail run flow.py --set trainer.minutes=20")(run.run)
 app.command("plan", epilog="Example: dovetail plan flow.py --launch")(flow.plan)
