@@ -162,6 +162,8 @@ _CHECKS: dict[str, Callable[[], str | None]] = {
     "hiredis": lambda: (
         None if os.path.exists("/usr/include/hiredis/hiredis.h") else "install libhiredis-dev"
     ),
+    "gfortran": _program("gfortran"),
+    "mpifort": _program("mpifort"),
     "strace": _program("strace"),
     "unshare": _namespaces,
     "tmpfs": _mounting,

@@ -16,6 +16,10 @@ include(CMakePackageConfigHelpers)
 write_basic_package_version_file(
   "${CMAKE_CURRENT_BINARY_DIR}/dovetailConfigVersion.cmake"
   VERSION "${DOVETAIL_PACKAGE_VERSION}" COMPATIBILITY SameMajorVersion)
+# In the order in which a compiler takes them.
+file(STRINGS fortran/sources.txt DOVETAIL_FORTRAN)
+list(TRANSFORM DOVETAIL_FORTRAN PREPEND "\${fortrandir}/")
+string(REPLACE ";" " " DOVETAIL_FORTRAN "${DOVETAIL_FORTRAN}")
 configure_file(cmake/dovetail.pc.in dovetail.pc @ONLY)
 
 install(DIRECTORY include/dovetail DESTINATION "${DOVETAIL_HOME}include")
@@ -24,3 +28,4 @@ install(FILES "${CMAKE_CURRENT_BINARY_DIR}/linker/libdovetail.so" DESTINATION "$
 install(FILES cmake/dovetailConfig.cmake "${CMAKE_CURRENT_BINARY_DIR}/dovetailConfigVersion.cmake"
         DESTINATION "${DOVETAIL_LIBRARIES}/cmake/dovetail")
 install(FILES "${CMAKE_CURRENT_BINARY_DIR}/dovetail.pc" DESTINATION "${DOVETAIL_LIBRARIES}/pkgconfig")
+install(DIRECTORY fortran/ DESTINATION "${DOVETAIL_HOME}fortran")
