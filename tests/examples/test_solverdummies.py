@@ -42,7 +42,10 @@ def solver_of(language: str, built: Path) -> list[str]:
     return [str(built / f"solver_{language}")]
 
 
-@pytest.mark.parametrize("language", ["c", "cpp", "python"])
+FORTRAN = pytest.param("fortran", marks=pytest.mark.requires("gfortran"))
+
+
+@pytest.mark.parametrize("language", ["c", "cpp", FORTRAN, "python"])
 def test_the_trainer_learns_from_a_solver_in(language: str, built: Path, shm_url: str) -> None:
     environment = {**os.environ, "DOVETAIL_STREAM_FIELDS": shm_url}
     with subprocess.Popen(
@@ -71,16 +74,16 @@ def test_the_trainer_learns_from_a_solver_in(language: str, built: Path, shm_url
     assert weights == pytest.approx([0.1, -0.4], abs=0.005), learned
 
 
-def test_a_solver_that_finds_no_stream_says_what_to_set(built: Path) -> None:
+@pytest.mark.parametrize("language", ["c", "cpp", FORTRAN])
+def test_a_solver_that_finds_no_stream_says_what_to_set(language: str, built: Path) -> None:
     environment = {name: text for name, text in os.environ.items() if "DOVETAIL" not in name}
-    for program in ("solver_c", "solver_cpp"):
-        done = subprocess.run(
-            [built / program],
-            capture_output=True,
-            check=False,
-            env=environment,
-            text=True,
-            timeout=SECONDS,
-        )
-        assert done.returncode == 1
-        assert "set DOVETAIL_STREAM_FIELDS" in done.stderr
+    done = subprocess.run(
+        [built / f"solver_{language}"],
+        capture_output=True,
+        check=False,
+        env=environment,
+        text=True,
+        timeout=SECONDS,
+    )
+    assert done.returncode == 1
+    assert "set DOVETAIL_STREAM_FIELDS" in done.stderr

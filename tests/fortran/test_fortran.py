@@ -241,3 +241,35 @@ def test_a_fortran_reader_survives_its_producer(streams: Path, url: str) -> None
         assert reader.stdout.readline().strip() == b"step"
         producer.send_signal(signal.SIGKILL)
         assert reader.communicate(timeout=30)[0] == b"done\n"
+
+
+def job(program: Path, ranks: int, url: str) -> subprocess.Popen[bytes]:
+    """Ranks of the MPI that the compiler's wrapper belongs to."""
+    launcher = Path(building.tool("mpifort")).resolve().parent / "mpiexec"
+    return subprocess.Popen(
+        [launcher, "-n", str(ranks), program, url], stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    )
+
+
+@pytest.mark.requires("mpifort")
+def test_communicators_of_mpi_and_of_mpi_f08_say_who_takes_part(
+    objects: Path, shm_url: str
+) -> None:
+    write = program(objects, "ranks_mpi", "mpifort")
+    read = program(objects, "ranks_mpi_f08", "mpifort")
+    with job(write, 3, shm_url) as writers, job(read, 2, shm_url) as readers:
+        try:
+            said = readers.communicate(timeout=60)[0], writers.communicate(timeout=60)[0]
+        finally:
+            readers.kill()
+            writers.kill()
+    assert said == (b"done\n", b"done\n")
+    assert (readers.returncode, writers.returncode) == (0, 0)
+
+
+def test_programs_are_built_with_one_line_of_pkg_config(shm_url: str, tmp_path: Path) -> None:
+    building.run(
+        "gfortran", "-J", tmp_path, "-o", tmp_path / "stores", *variable("fortran").split(),
+        HERE / "stores.f90", *building.flags(),
+    )  # fmt: skip
+    run(tmp_path / "stores", "write", shm_url)
