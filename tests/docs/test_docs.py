@@ -26,7 +26,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 BLOCK = re.compile(
-    r"^(?P<indent> *)```(?P<language>python|console|sh|toml|cpp|c\b)"
+    r"^(?P<indent> *)```(?P<language>python|console|sh|toml|cpp|fortran|c\b)"
     r'(?: title="(?P<title>[^"]+)")?[^\n]*\n'
     r"(?P<code>.*?)^(?P=indent)```$",
     re.MULTILINE | re.DOTALL,
@@ -50,7 +50,13 @@ def prefix() -> Iterator[str]:
     assert not left, f"the page does not clean up: {', '.join(path.name for path in left)}"
 
 
-@pytest.mark.parametrize("page", PAGES)
+def parameter(page: str) -> object:
+    """A page, with what it needs beyond Python and a compiler for C++."""
+    fortran = "$ gfortran" in PAGES[page].read_text(encoding="utf-8")
+    return pytest.param(page, marks=pytest.mark.requires("gfortran") if fortran else ())
+
+
+@pytest.mark.parametrize("page", [parameter(page) for page in PAGES])
 def test_the_code_on_the_page_works(
     page: str, prefix: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
