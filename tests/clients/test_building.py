@@ -149,5 +149,6 @@ def test_only_what_is_recorded_is_exported() -> None:
     names = [name for name in recorded.read_text().split() if "@@" in name]
     assert names
     assert all(name.startswith("dvt_") for name in names)
-    header = (native.include_directory() / "dovetail" / "dovetail.h").read_text()
-    assert all(f"{name.partition('@@')[0]}(" in header for name in names)
+    headers = (native.include_directory() / "dovetail").glob("*.h")
+    declared = "".join(header.read_text() for header in headers)
+    assert all(f"{name.partition('@@')[0]}(" in declared for name in names)
