@@ -16,6 +16,7 @@
 #include "error.hpp"
 #include "header_cache.hpp"
 #include "safetensors.hpp"
+#include "variables.hpp"
 
 namespace {
 
@@ -47,6 +48,26 @@ void compare_with_cache(const std::uint8_t* bytes, std::size_t size,
   }
 }
 
+// What clients make of a header: arrays whose last element still lies inside the value.
+void read_variables(const dovetail::Header& header, std::size_t size) {
+  try {
+    for (const auto& variable : dovetail::variables_of(header)) {
+      require(variable.offset + variable.nbytes <= size, "a variable lies inside the value");
+      require(variable.strides.size() == variable.shape.size(), "each axis has its stride");
+      if (variable.nbytes == 0) continue;
+      std::int64_t last = dovetail::item_bytes(variable.dtype);
+      for (std::size_t i = 0; i < variable.shape.size(); ++i) {
+        last += (variable.shape[i] - 1) * variable.strides[i];
+      }
+      require(static_cast<std::uint64_t>(last) == variable.nbytes, "strides reach all of it");
+    }
+    require(!dovetail::attributes_in(header.metadata).empty(), "attributes are an object");
+  } catch (const dovetail::Error& error) {
+    require(error.status == dovetail::Status::corrupt, "bad metadata is called corrupt");
+    require(*error.what() != '\0', "the error says why");
+  }
+}
+
 // True if the bytes are a value. They are copied to a block of exactly their size, so that reading
 // one byte too far is seen.
 bool check(const std::uint8_t* bytes, std::size_t size) {
@@ -74,6 +95,7 @@ bool check(const std::uint8_t* bytes, std::size_t size) {
   }
   require(end == size, "the value ends with its last array");
   compare_with_cache(copy.get(), size, header);
+  read_variables(header, size);
 
   const auto again = dovetail::header_for(header.entries, header.metadata, header.data_start);
   if (!again.empty()) {
@@ -121,6 +143,11 @@ std::vector<Bytes> sound_values() {
       laid_out({piece("u", "F32", {2, 3}), piece("mask", "BOOL", {5}), piece("n", "I64", {}),
                 piece("none", "U8", {0, 7}), piece("half", "BF16", {3})},
                {{"dovetail.attrs", R"({"t":0.5,"who":"ü"})"}, {"dovetail.order.u", "F"}}),
+      laid_out({piece("z", "F64", {4, 3, 2}), piece("b", "I16", {2, 2})},
+               {{"dovetail.dtype.z", "complex128"},
+                {"dovetail.order.z", "F"},
+                {"dovetail.shape.b", "[4,2]"},
+                {"dovetail.start.b", "[2,0]"}}),
       laid_out({piece("quote\" back\\ line\n \xf0\x9f\x8c\x80", "C64", {2})}, {{"", ""}}),
       from_json("{}", 0),
       from_json(R"({"a":{"data_offsets":[0,4],"shape":[4],"dtype":"U8"}}   )", 4),
