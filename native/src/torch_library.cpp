@@ -35,7 +35,8 @@ std::string library_in(const std::string& place) {
 }
 
 int find_loaded(dl_phdr_info* info, std::size_t, void* found) {
-  const char* const name = info->dlpi_name == nullptr ? "" : std::strrchr(info->dlpi_name, '/');
+  if (info->dlpi_name == nullptr) return 0;
+  const char* const name = std::strrchr(info->dlpi_name, '/');
   if (name == nullptr || std::strcmp(name + 1, cpu_library) != 0) return 0;
   *static_cast<std::string*>(found) = info->dlpi_name;
   return 1;
