@@ -43,6 +43,7 @@ def url(name: str, tmp_path: Path) -> Iterator[str]:
         ("sst://a?transport=rdam", "rdma"),
         ("sst://a?recipe=asink", "async"),
         ("sst://a?linger=long", "linger"),
+        ("sst://a?eager=1GiB", "at most"),
         ("sst://../a", "name"),
         ("sst://", "name"),
     ],

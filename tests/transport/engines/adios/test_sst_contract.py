@@ -17,3 +17,21 @@ class TestSst(StreamContract):
     @pytest.fixture
     def url(self) -> str:
         return f"sst://test-{os.getpid()}-{next(_numbers)}"
+
+
+@pytest.mark.soak
+class TestEveryBlockBySst(StreamContract):
+    """Small blocks, too."""
+
+    @pytest.fixture
+    def url(self) -> str:
+        return f"sst://test-{os.getpid()}-{next(_numbers)}?eager=1"
+
+
+@pytest.mark.soak
+class TestMostBlocksInTheLedger(StreamContract):
+    """As large as they may be there."""
+
+    @pytest.fixture
+    def url(self) -> str:
+        return f"sst://test-{os.getpid()}-{next(_numbers)}?eager=64KiB"

@@ -28,6 +28,9 @@ from dovetail.transport.engines.adios.sst.processes import Worker
 from dovetail.transport.engines.adios.sst.stores import remove_store
 from dovetail.transport.url import parse
 
+PUSHED_UP_TO = 4 << 20
+"""Bytes of the blocks that SST had better push before they are asked for."""
+
 
 class Carrier:
     """Keeps blocks until nobody needs them."""
@@ -43,6 +46,8 @@ class Carrier:
         self._id = settings["carrier"]
         self._held: set[int] = set(settings["held"])
         self._last = settings["last"]
+        self._largest = 0
+        """Bytes of a block, as far as they were told."""
         self._senders: dict[str, _Sender] = {}
         """By the mirror that they send to."""
         self._started = 0
@@ -88,8 +93,9 @@ class Carrier:
 
     def _hear(self, told: list[Any]) -> None:
         match told:
-            case ["send", number, everyone]:
+            case ["send", number, everyone, nbytes]:
                 self._held.add(number)
+                self._largest = max(self._largest, nbytes)
                 if not self._known:
                     self._make_known()
                 if everyone:
@@ -122,7 +128,10 @@ class Carrier:
         self._end(mirror)
         self._started += 1
         address = f"{self._address}.{self._started}"
-        settings = {"store": self._folder, "address": address, "parameters": self._parameters}
+        # What is pushed comes a round trip earlier; what is fetched does not hold its sender up.
+        preload = "ON" if 0 < self._largest <= PUSHED_UP_TO else "OFF"
+        parameters = {**self._parameters, "SpeculativePreloadMode": preload}
+        settings = {"store": self._folder, "address": address, "parameters": parameters}
         self._senders[mirror] = _Sender(Worker("sender", settings), address)
         if self._home.ask("mail", mirror, "come", self._id, address) != "told":
             self._end(mirror)

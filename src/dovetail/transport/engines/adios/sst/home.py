@@ -14,7 +14,7 @@ import hmac
 import json
 import os
 import secrets
-import selectors
+import select
 import shutil
 import signal
 import socket
@@ -42,6 +42,7 @@ class Client:
         self.incoming = b""
         self.outgoing = b""
         self.nonce = secrets.token_hex(16)
+        self.events = select.EPOLLIN
         self.known = False
         self.since = time.monotonic()
         self.names: set[str] = set()
@@ -52,6 +53,8 @@ class Client:
         """The folders in which blocks lie that it works with."""
         self.address: str | None = None
         """Of its SST stream."""
+        self.follows = -1
+        """The log of which it is told every entry, unasked."""
         self.owned: str | None = None
         """The carrier of a writer."""
 
@@ -67,12 +70,16 @@ class Home:
     def __init__(self, listeners: list[socket.socket], token: str, linger: float) -> None:
         self._token = token.encode()
         self._linger = linger
-        self._selector = selectors.DefaultSelector()
+        self._poller = select.epoll()
+        self._listeners = {listener.fileno(): listener for listener in listeners}
         for listener in listeners:
             listener.setblocking(False)
-            self._selector.register(listener, selectors.EVENT_READ)
+            self._poller.register(listener, select.EPOLLIN)
         self._clients: set[Client] = set()
-        self._waiting: list[tuple[Client, int, int, float]] = []
+        self._connected: dict[int, Client] = {}
+        """By descriptor."""
+        self._at_rest = False
+        """All are known, an end of the stream is there, and nothing is to be tidied up."""
         self._mirrors: dict[str, Client] = {}
         self._carriers: dict[str, Client] = {}
         self._ever: set[str] = set()
@@ -88,13 +95,17 @@ class Home:
 
     def serve(self) -> None:
         """Until nobody needs it any more."""
-        while not self._over():
-            for key, events in self._selector.select(self._until_next()):
-                if key.data is None:
-                    self._admit(key.fileobj)
-                else:
-                    self._attend(key.data, events)
-            self._look_at_the_clock()
+        while self._at_rest or not self._over():
+            for descriptor, events in self._poller.poll(
+                -1 if self._at_rest else self._until_next()
+            ):
+                client = self._connected.get(descriptor)
+                if client is not None:
+                    self._attend(client, events)
+                elif descriptor in self._listeners:
+                    self._admit(self._listeners[descriptor])
+            if not self._at_rest:
+                self._look_at_the_clock()
 
     # --- connections ------------------------------------------------------------------------
 
@@ -109,8 +120,7 @@ class Home:
 
     def _until_next(self) -> float:
         now = time.monotonic()
-        moments = [deadline for *_, deadline in self._waiting]
-        moments += [client.since + PATIENCE for client in self._clients if not client.known]
+        moments = [client.since + PATIENCE for client in self._clients if not client.known]
         if self._left_stores:
             moments.append(now + LOOK)
         if not any(client.takes_part for client in self._clients):
@@ -130,14 +140,16 @@ class Home:
                 connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 20_000)
             client = Client(connection)
             self._clients.add(client)
-            self._selector.register(connection, selectors.EVENT_READ, client)
+            self._connected[connection.fileno()] = client
+            self._at_rest = False
+            self._poller.register(connection, select.EPOLLIN)
             self._tell(client, json.dumps([VERSION, client.nonce]))
 
     def _attend(self, client: Client, events: int) -> None:
         try:
-            if events & selectors.EVENT_WRITE:
+            if events & select.EPOLLOUT:
                 self._flush(client)
-            if events & selectors.EVENT_READ:
+            if events & ~select.EPOLLOUT:  # also when it has hung up
                 self._receive(client)
         except (OSError, ValueError, TypeError, KeyError, IndexError):
             self._forget(client)  # gone, or no client of ours
@@ -162,9 +174,7 @@ class Home:
                 self._tell(client, "true")
                 continue
             operation, *arguments = json.loads(line)
-            answer = getattr(self, f"do_{operation}")(client, *arguments)
-            if answer is not _LATER:
-                self._tell(client, json.dumps(answer))
+            self._tell(client, json.dumps(getattr(self, f"do_{operation}")(client, *arguments)))
 
     def _tell(self, client: Client, line: str) -> None:
         client.outgoing += line.encode() + b"\n"
@@ -182,17 +192,20 @@ class Home:
         except OSError:
             self._forget(client)
             return
-        events = selectors.EVENT_READ | (selectors.EVENT_WRITE if client.outgoing else 0)
-        self._selector.modify(client.connection, events, client)
+        events = select.EPOLLIN | (select.EPOLLOUT if client.outgoing else 0)
+        if events != client.events:
+            client.events = events
+            self._poller.modify(client.connection, events)
 
     def _forget(self, client: Client) -> None:
         if client not in self._clients:
             return
         self._clients.discard(client)
-        self._waiting = [waiter for waiter in self._waiting if waiter[0] is not client]
-        self._selector.unregister(client.connection)
+        del self._connected[client.connection.fileno()]
+        self._poller.unregister(client.connection)
         client.connection.close()
         self._left_at = time.monotonic()
+        self._at_rest = False
         if client.carrier is not None and self._carriers.get(client.carrier) is client:
             del self._carriers[client.carrier]
         if client.address is not None:
@@ -208,9 +221,6 @@ class Home:
 
     def _look_at_the_clock(self) -> None:
         now = time.monotonic()
-        for waiter in [waiter for waiter in self._waiting if waiter[3] <= now]:
-            self._waiting.remove(waiter)
-            self._tell(waiter[0], "[]")
         for client in [client for client in self._clients if not client.known]:
             if now - client.since > PATIENCE:
                 self._forget(client)
@@ -218,15 +228,22 @@ class Home:
             if not _removed(folder) and now < until:
                 continue
             del self._left_stores[folder]
+        self._at_rest = (
+            not self._left_stores
+            and all(client.known for client in self._clients)
+            and any(client.takes_part for client in self._clients)
+        )
 
     # --- the ledger -------------------------------------------------------------------------
 
     def do_append(
         self, client: Client, log: int, entry: str, start: int, block: list[Any] | None = None
-    ) -> tuple[int, list[str]]:
-        """Add an entry, and perhaps a block; its position, and all entries from `start` on.
+    ) -> tuple[int, list[str] | None]:
+        """Add an entry, and perhaps a block.
 
-        Of a block the name, the carrier, its number there, and whether it is sent unasked.
+        Of a block the name, the carrier, its number there, and whether it is sent unasked. The
+        answer is the entry's position, and all entries from `start` on; but those who follow the
+        log have been told these.
         """
         if block is not None:
             name, carrier, number, unasked = block
@@ -234,21 +251,19 @@ class Home:
             entry = f"{entry}~{name}~{carrier}~{number}~{unasked}"
         entries = self._logs.setdefault(log, [])
         entries.append(entry)
-        for waiter in [waiter for waiter in self._waiting if waiter[1] == log]:
-            if len(entries) > waiter[2]:
-                self._waiting.remove(waiter)
-                self._tell(waiter[0], json.dumps(entries[waiter[2] :]))
-        return len(entries) - 1, entries[start:]
+        position = len(entries) - 1
+        told = f"!+{json.dumps([log, position, entry])}"
+        for one in [one for one in self._clients if one.follows == log and one is not client]:
+            self._tell(one, told)
+        return position, None if client.follows == log else entries[start:]
 
     def do_read(self, client: Client, log: int, start: int) -> list[str]:
         return self._logs.get(log, [])[start:]
 
-    def do_wait(self, client: Client, log: int, start: int, timeout: float) -> Any:
-        entries = self._logs.get(log, [])[start:]
-        if entries or timeout <= 0:
-            return entries
-        self._waiting.append((client, log, start, time.monotonic() + timeout))
-        return _LATER
+    def do_follow(self, client: Client, log: int, start: int) -> list[str]:
+        """As `read`, and every later entry is told unasked."""
+        client.follows = log
+        return self._logs.get(log, [])[start:]
 
     def do_remove_log(self, client: Client, log: int) -> None:
         self._logs.pop(log, None)
@@ -304,6 +319,7 @@ class Home:
     def do_carry(self, client: Client, carrier: str, address: str, store: str) -> None:
         """This client keeps blocks in a store; the addresses of its senders begin so."""
         client.carrier, client.address = carrier, address
+        self._at_rest = False
         client.stores.add(store)
         self._ever.add(carrier)
         self._carriers[carrier] = client
@@ -323,6 +339,7 @@ class Home:
     def do_mirror(self, client: Client, mirror: str, store: str) -> None:
         """This client receives blocks for a reader, and is none itself."""
         client.mirror = mirror
+        self._at_rest = False
         client.stores.add(store)
         self._mirrors[mirror] = client
 
@@ -350,10 +367,6 @@ def _removed(folder: str) -> bool:
     finally:
         os.close(descriptor)
     return True
-
-
-_LATER = object()
-"""What is answered when there is something to say."""
 
 
 def main() -> None:

@@ -52,6 +52,7 @@ class Line:
         self._incoming = b""
         self._lines: deque[bytes] = deque()
         self._told: deque[Any] = deque()
+        self._entries: deque[tuple[int, int, str]] = deque()
         self._lock = threading.Lock()
         self._process = os.getpid()
         connection.settimeout(10.0)
@@ -67,13 +68,8 @@ class Line:
         connection.setblocking(True)
         _open.add(self)
 
-    def ask(self, *request: Any, after: float = 0.0) -> Any:
+    def ask(self, *request: Any) -> Any:
         """One request, and its answer.
-
-        Parameters
-        ----------
-        after
-            Seconds that the home itself may wait before it answers.
 
         Raises
         ------
@@ -89,12 +85,42 @@ class Line:
                 if self._lost is not None:  # a late answer would be taken for that to another
                     raise self._lost
                 self._connection.sendall(json.dumps(request).encode() + b"\n")
-                return json.loads(self._next_line(self._patience + after))
+                return json.loads(self._next_line(self._patience))
             except (OSError, EOFError) as error:
                 self._lost = error
-                raise PeerLostError(
-                    f"the process that keeps the ledger of {self._label} is gone: {error}"
-                ) from None
+                raise self._gone(error) from None
+
+    def _gone(self, error: Exception) -> PeerLostError:
+        return PeerLostError(f"the process that keeps the ledger of {self._label} is gone: {error}")
+
+    def entries(self, timeout: float = 0.0) -> list[tuple[int, int, str]]:
+        """Entries of the log that is followed that were told since the last call.
+
+        Parameters
+        ----------
+        timeout
+            Seconds to wait if there are none.
+
+        Returns
+        -------
+        list of (int, int, str)
+            The log, the position, the entry.
+
+        Raises
+        ------
+        PeerLostError
+            If the home is gone.
+        """
+        with self._lock:
+            if not self._entries and timeout > 0:
+                try:
+                    self._receive(timeout)
+                except (OSError, EOFError) as error:
+                    self._lost = error
+                    raise self._gone(error) from None
+            told = list(self._entries)
+            self._entries.clear()
+            return told
 
     @property
     def heard(self) -> bool:
@@ -146,7 +172,9 @@ class Line:
             raise EOFError("it closed the connection")
         *lines, self._incoming = (self._incoming + data).split(b"\n")
         for line in lines:
-            if line.startswith(b"!"):
+            if line.startswith(b"!+"):
+                self._entries.append(json.loads(line[2:]))
+            elif line.startswith(b"!"):
                 self._told.append(json.loads(line[1:]))
             else:
                 self._lines.append(line)

@@ -12,11 +12,15 @@ from dovetail.errors import (
     DovetailError,
     PeerLostError,
 )
+from dovetail.transport.deadlines import Deadline
 from dovetail.transport.engines.adios.sst.contact import Place
 from dovetail.transport.engines.adios.sst.line import Line
 from dovetail.transport.engines.adios.sst.network import spoken
 from dovetail.transport.engines.local import places
 from dovetail.transport.ledger.medium import Appended, Block, Head
+
+EAGER = 4096
+"""Bytes up to which a block travels with its announcement, if nothing else was said."""
 
 
 class Where(NamedTuple):
@@ -31,13 +35,16 @@ class Where(NamedTuple):
 class SstMedium:
     """The ledger of a stream, at its home. Without blocks, it serves to describe and to remove."""
 
-    small_block = 4096
+    small_block = EAGER
 
     def __init__(self, place: Place, line: Line) -> None:
         self.label = place.label
         self._place = place
         self._line = line
         self._blocks = {name: Where(*where) for name, where in line.ask("blocks").items()}
+        self._followed = -1
+        self._told: dict[int, str] = {}
+        """Entries of the log that is followed, by position."""
 
     # --- the log ----------------------------------------------------------------------------
 
@@ -46,13 +53,48 @@ class SstMedium:
 
     def _append(self, log: int, entry: str, start: int, block: list[Any] | None = None) -> Appended:
         position, entries = self._line.ask("append", log, entry, start, block)
-        return Appended(position, self._heard(entries))
+        if entries is not None:
+            return Appended(position, self._heard(entries))
+        self._told[position] = entry
+        told = self._told_from(start)
+        return Appended(position, told if len(told) == position + 1 - start else None)
 
     def read(self, log: int, start: int) -> list[str]:
+        if start == 0:  # it may be the log of another stream of this name
+            self._followed = -1
         return self._heard(self._line.ask("read", log, start))
 
     def wait(self, log: int, start: int, timeout: float) -> list[str]:
-        return self._heard(self._line.ask("wait", log, start, timeout, after=timeout))
+        if self._followed != log:
+            self._followed = log
+            self._told.clear()
+            entries = self._heard(self._line.ask("follow", log, start))
+            if entries or timeout <= 0:
+                return entries
+        deadline = Deadline(timeout)
+        while True:
+            entries = self._told_from(start)
+            if entries or deadline.passed:
+                return entries
+            self._listen(deadline.left())
+
+    def _listen(self, timeout: float) -> None:
+        """Take in what was told of the log that is followed, or comes within `timeout` seconds."""
+        for log, position, entry in self._line.entries(timeout):
+            (said,) = self._heard([entry])
+            if log == self._followed:
+                self._told[position] = said
+
+    def _told_from(self, start: int) -> list[str]:
+        """Entries that were told from a position on; those long before are forgotten."""
+        self._listen(0.0)
+        # The last one that is known is asked for again: it shows whether the log is the same.
+        for position in [position for position in self._told if position < start - 1]:
+            del self._told[position]
+        found: list[str] = []
+        while start + len(found) in self._told:
+            found.append(self._told[start + len(found)])
+        return found
 
     def _heard(self, entries: list[str]) -> list[str]:
         """Entries as they were said; which block lies where is noted."""
@@ -78,7 +120,9 @@ class SstMedium:
     def moved_by(self) -> str:
         """What moves the blocks, as far as it was seen."""
         planes = " and ".join(map(spoken, self._line.ask("moved_by")))
-        return f"ADIOS2 SST over {planes}" if planes else "ADIOS2 SST, to which no reader has come"
+        if not planes:
+            return "ADIOS2 SST, which has moved nothing so far; small blocks go through the home"
+        return f"ADIOS2 SST over {planes}"
 
     # --- blocks -----------------------------------------------------------------------------
 

@@ -28,9 +28,10 @@ MOST_STARTS = 50
 class WritingMedium(SstMedium):
     """That of a writer rank: it has a carrier, and starts another should that die."""
 
-    def __init__(self, place: Place, line: Line, parameters: dict[str, str]) -> None:
+    def __init__(self, place: Place, line: Line, parameters: dict[str, str], eager: int) -> None:
         super().__init__(place, line)
         self._parameters = parameters
+        self.small_block = eager
         self._everyone = True
         self._number = 0
         self._pending: list[Any] | None = None
@@ -120,7 +121,8 @@ class WritingMedium(SstMedium):
             self._number += 1
             self._pending = [name, self._carrier, number, int(self._everyone)]
             self._numbers[name] = number
-            self._tell("send", number, self._everyone)
+            nbytes = sum(piece.buffer.nbytes for piece in pieces)
+            self._tell("send", number, self._everyone, nbytes)
 
     def _tell(self, *message: Any) -> None:
         try:

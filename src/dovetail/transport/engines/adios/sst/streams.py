@@ -10,9 +10,11 @@ from functools import cache
 from dovetail.errors import (
     CapabilityError,
     EngineUnavailableError,
+    InvalidURLError,
     KeyNotFoundError,
     TransportTimeoutError,
 )
+from dovetail.quantities import in_bytes
 from dovetail.transport import ledger
 from dovetail.transport.contract import (
     Participant,
@@ -28,7 +30,7 @@ from dovetail.transport.engines.adios.sst import contact, plain
 from dovetail.transport.engines.adios.sst.incoming import ReadingMedium
 from dovetail.transport.engines.adios.sst.joint_reader import JointReader
 from dovetail.transport.engines.adios.sst.joint_writer import JointWriter
-from dovetail.transport.engines.adios.sst.medium import SstMedium
+from dovetail.transport.engines.adios.sst.medium import EAGER, SstMedium
 from dovetail.transport.engines.adios.sst.network import transport_of
 from dovetail.transport.engines.adios.sst.outgoing import WritingMedium
 from dovetail.transport.engines.adios.sst.plain import RECIPES, contact_of, is_served
@@ -39,7 +41,9 @@ from dovetail.transport.policies import Policy
 from dovetail.transport.ranks import first_on_rank_0
 from dovetail.transport.url import URL
 
-_OPTIONS = ("capacity", "contact", "interface", "linger", "recipe", "transport")
+MOST_EAGER = 1 << 16
+"""Bytes up to which a block can travel with its announcement."""
+_OPTIONS = ("capacity", "contact", "eager", "interface", "linger", "recipe", "transport")
 
 
 def open_writer(url: URL, policy: Policy, participant: Participant) -> StreamWriter:
@@ -59,13 +63,13 @@ def open_writer(url: URL, policy: Policy, participant: Participant) -> StreamWri
         "RendezvousReaderCount": "1",
         "QueueLimit": "0",
         "ReserveQueueLimit": "0",
-        # Or the carrier would write every block to every reader before it goes on.
-        "SpeculativePreloadMode": "OFF",
     }
+
+    eager = _eager(url)
 
     def open_medium() -> WritingMedium:
         line = contact.attach_or_start(place, participant.timeout)
-        return WritingMedium(place, line, parameters)
+        return WritingMedium(place, line, parameters, eager)
 
     return ledger.open_writer(url, open_medium, policy, participant)
 
@@ -126,9 +130,26 @@ def destroy_stream(url: URL) -> None:
 
 def _place(url: URL) -> contact.Place:
     url.only(*_OPTIONS)
+    _eager(url)
     if library.installed() is None:
         raise EngineUnavailableError(f"sst:// needs the package adios2: {library.INSTALL}")
     return contact.place_of(url)
+
+
+def _eager(url: URL) -> int:
+    """Up to how many bytes a block travels with its announcement.
+
+    Raises
+    ------
+    InvalidURLError
+    """
+    asked = url.bytes_option("eager")
+    if asked is not None and asked > MOST_EAGER:
+        raise InvalidURLError(
+            f"eager={url.options['eager']}: the process that keeps the ledger carries blocks of at "
+            f"most {in_bytes(MOST_EAGER)}; larger ones go by SST"
+        )
+    return EAGER if asked is None else asked
 
 
 def _check_recipe(url: URL, recipe: str, policy: Policy) -> None:
