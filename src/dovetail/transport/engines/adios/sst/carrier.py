@@ -28,8 +28,12 @@ from dovetail.transport.engines.adios.sst.processes import Worker
 from dovetail.transport.engines.adios.sst.stores import remove_store
 from dovetail.transport.url import parse
 
-PUSHED_UP_TO = 4 << 20
-"""Bytes of the blocks that SST had better push before they are asked for."""
+PUSHED_UP_TO = 1 << 18
+"""Bytes of the blocks that SST had better push before they are asked for.
+
+The sender waits while it pushes, and is taken for stuck after some seconds: even a slow link has to
+be quick enough.
+"""
 
 
 class Carrier:
