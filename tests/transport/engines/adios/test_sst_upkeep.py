@@ -116,7 +116,7 @@ class TestNothingIsLeft(ChildFixtures):
             reader = children.start(read_and_wait, url=url)
             write(out, 0, 100_000)
             assert reader.receive() == "read"
-            (mirror,) = _workers("mirror")
+            mirror = _only("mirror")
             (store,) = _stores_of(mirror)
             mirror.kill()
             reader.kill()
@@ -127,7 +127,7 @@ class TestNothingIsLeft(ChildFixtures):
     ) -> None:
         writer = children.start(write_and_wait, url=url, readers=0)
         assert writer.receive() == "written"
-        (carrier,) = _workers("carrier")
+        carrier = _only("carrier")
         (store,) = _stores_of(carrier)
         writer.suspend()  # or it would start another
         carrier.kill()
@@ -141,7 +141,7 @@ class TestNothingIsLeft(ChildFixtures):
         writer = children.start(write_and_wait, url=url, readers=1)
         assert writer.receive() == "written"
         assert reader.receive() == "read"
-        workers = [*_workers("mirror"), *_workers("carrier")]
+        workers = [_only("mirror"), _only("carrier")]
         left = {store for worker in workers for store in _stores_of(worker)}
         assert len(left) == 2
         everyone = [*workers, *_homes(tmp_path)]
@@ -169,7 +169,7 @@ class TestNothingIsLeft(ChildFixtures):
         writer = children.start(write_until_it_fails, url=f"{url}&recipe=async")
         with dv.open_stream(url, "r") as reader:
             next(reader)
-            (process,) = _workers(victim)
+            process = _only(victim)
             found = _stores_of(process)
             assert found
             process.kill()
@@ -191,6 +191,12 @@ def _stores_of(process: psutil.Process) -> set[Path]:
         for target in [Path(os.readlink(descriptor))]
         if target.suffix == ".store" and target.name.startswith("sst-")
     }
+
+
+def _only(module: str) -> psutil.Process:
+    """The one process of this kind, once those of streams before have ended."""
+    wait_until(lambda: len(_workers(module)) == 1, f"one {module}")
+    return _workers(module)[0]
 
 
 def _workers(module: str) -> list[psutil.Process]:
