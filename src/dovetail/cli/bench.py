@@ -1,6 +1,7 @@
 """``dovetail bench``: measure the shared-memory engine beside memcpy, a Unix socket and Redis.
 
 ``bench learn`` measures samples on their way to a training loop, beside a loader in memory.
+``bench model`` measures calls of small networks.
 ``bench transports`` is in :mod:`dovetail.cli.transports`.
 
 ``--json`` prints the document of :meth:`dovetail.bench.run.Report.document`; ``--output FILE``
@@ -96,6 +97,42 @@ def learn(
     from dovetail.bench import bench_learn
 
     _measure(bench_learn, sizes, repeat, peers, milliseconds, output, as_json)
+
+
+@app.command("model", epilog="Example: dovetail bench model --batches 1,64 --networks mlp")
+def model(
+    batches: Annotated[str, typer.Option(help="Samples of a call.")] = "1,16,256,4096",
+    networks: Annotated[str, typer.Option(help="Of mlp, cnn.")] = "mlp,cnn",
+    repeat: Repeat = 15,
+    milliseconds: Milliseconds = 20,
+    output: Output = None,
+    as_json: AsJson = False,
+) -> None:
+    """Measure calls of a model: eager, TorchScript, bare C, and ours from C and Python."""
+    from dovetail.bench.models import bench_models
+    from dovetail.bench.models.networks import NETWORKS
+
+    try:
+        numbers = [int(word) for word in batches.split(",")]
+    except ValueError:
+        raise typer.BadParameter("say numbers, as in 1,64", param_hint="--batches") from None
+    names = names_in(networks) or []
+    if min(numbers) < 1 or not set(names) <= set(NETWORKS):
+        raise typer.BadParameter("batches are at least 1, and networks are of mlp, cnn")
+    stop_in_order()
+    report = bench_models(
+        batches=numbers,
+        networks=names,
+        repeats=repeat,
+        batch_seconds=milliseconds / 1e3,
+        progress=progress(),
+    )
+    if output is not None:
+        output.write_text(json.dumps(report.document(), indent=2, ensure_ascii=False) + "\n")
+    if as_json:
+        print_json(report.document())
+    else:
+        print("\n".join(report.lines()))
 
 
 def _measure(
