@@ -2,6 +2,7 @@
  * Compiled by the user, with the C compiler that belongs to the Fortran compiler. */
 #include <ISO_Fortran_binding.h>
 #include <dovetail/dovetail.h>
+#include <dovetail/model.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -28,6 +29,8 @@ int dvtf_put(dvt_store* store, const char* key, const described* arrays, int cou
              const char* attrs, char* version);
 int dvtf_reserve(dvt_store* store, const char* key, const described* arrays, int count,
                  const char* attrs, dvt_reservation** reservation);
+int dvtf_run(dvt_model* model, described* inputs, int input_count, described* outputs,
+             int output_count);
 const char* dvtf_complaint(void);
 
 static _Thread_local char complaint[512];
@@ -277,4 +280,29 @@ int dvtf_reserve(dvt_store* store, const char* key, const described* arrays, int
   dvt_array all[MOST_ARRAYS];
   const int status = gather(all, arrays, count);
   return status == DVT_OK ? dvt_store_reserve(store, key, all, count, attrs, reservation) : status;
+}
+
+/* Integers become what the model takes there, if they can hold its bits. */
+static int adopt(dvt_model* model, int (*wanted)(dvt_model*, int, dvt_array*), described* arrays,
+                 int count) {
+  for (int i = 0; i < count; ++i) {
+    dvt_array one;
+    const int own = arrays[i].array.dtype;
+    if (own < DVT_INT8 || own > DVT_INT64) continue;
+    const int status = wanted(model, i, &one);
+    if (status == DVT_ARGUMENT) return DVT_OK; /* too many: the call says so, with what it takes */
+    if (status < 0) return status;
+    if (holds(own, one.dtype)) arrays[i].array.dtype = one.dtype;
+  }
+  return DVT_OK;
+}
+
+int dvtf_run(dvt_model* model, described* inputs, int input_count, described* outputs,
+             int output_count) {
+  dvt_array given[MOST_ARRAYS], made[MOST_ARRAYS];
+  int status = adopt(model, dvt_model_input, inputs, input_count);
+  if (status == DVT_OK) status = adopt(model, dvt_model_output, outputs, output_count);
+  if (status == DVT_OK) status = gather(given, inputs, input_count);
+  if (status == DVT_OK) status = gather(made, outputs, output_count);
+  return status == DVT_OK ? dvt_model_run(model, given, input_count, made, output_count) : status;
 }

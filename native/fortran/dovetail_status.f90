@@ -10,6 +10,7 @@ module dovetail_status
   !> `stat` of every call: 0 or `dvt_end` is success, and what is negative is an error.
   integer, parameter, public :: dvt_ok = 0
   integer, parameter, public :: dvt_end = 1               !< the stream has ended, cleanly
+  integer, parameter, public :: dvt_fall_back = 2         !< the guard does not trust the model
   integer, parameter, public :: dvt_argument = -1         !< a number out of range, a wrong handle
   integer, parameter, public :: dvt_invalid_url = -2      !< an unknown scheme, option or name
   integer, parameter, public :: dvt_invalid_key = -3      !< a key that is not UTF-8
@@ -30,6 +31,7 @@ module dovetail_status
   integer, parameter, public :: dvt_busy = -18            !< the stream has a writer already
   integer, parameter, public :: dvt_system = -19          !< the system refused
   integer, parameter, public :: dvt_internal = -20        !< a defect of this library
+  integer, parameter, public :: dvt_model_failed = -21    !< a model was not compiled or run
 
   interface
     function c_last_error() result(text) bind(C, name="dvt_last_error")

@@ -15,8 +15,7 @@ module dovetail_stores
   real(c_double), parameter, public :: dvt_for_ever = -1  !< a deadline that is none
 
   type :: dvt_store
-    private
-    type(c_ptr) :: handle = c_null_ptr
+    type(c_ptr) :: handle = c_null_ptr  !< the library's; for the modules of this one only
   contains
     procedure :: open => store_open
     procedure :: scope => store_scope
