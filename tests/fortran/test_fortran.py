@@ -273,3 +273,11 @@ def test_programs_are_built_with_one_line_of_pkg_config(shm_url: str, tmp_path: 
         HERE / "stores.f90", *building.flags(),
     )  # fmt: skip
     run(tmp_path / "stores", "write", shm_url)
+
+
+def test_no_array_is_copied_on_its_way_to_the_library(stores: Path, shm_url: str) -> None:
+    """The programs are compiled so that the compiler's temporary arrays are told at run time."""
+    ended = subprocess.run(
+        [stores, "write", shm_url], capture_output=True, check=True, text=True, timeout=60
+    )
+    assert "array temporary" not in ended.stderr
