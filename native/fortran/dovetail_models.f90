@@ -104,7 +104,10 @@ contains
     character(*), intent(inout), optional :: errmsg
     type(options_c) :: options
     character(kind=c_char), target :: device_c(16)
+    integer(c_int) :: ignored
 
+    ignored = c_model_close(self%handle)
+    self%handle = c_null_ptr
     if (present(device)) then
       call mark(device_c, device(:min(len(device), size(device_c) - 1)))
       options%device = c_loc(device_c)

@@ -57,6 +57,8 @@ contains
     type(ranks_c) :: ranks
     integer(c_int) :: status
 
+    status = c_reader_close(self%handle, 0_c_int)
+    self%handle = c_null_ptr
     status = ranks_of(ranks, comm, rank, size)
     if (status >= 0) then
       if (present(group)) then
@@ -80,7 +82,7 @@ contains
     integer(c_int) :: status
     real(c_double) :: seconds
 
-    call step%close()
+    call release(step)
     seconds = as_opened
     if (present(timeout)) seconds = timeout
     status = c_reader_next(self%handle, seconds, step%handle)
@@ -128,6 +130,9 @@ contains
     character(*), intent(in) :: url
     integer, intent(out), optional :: stat
     character(*), intent(inout), optional :: errmsg
+    integer(c_int) :: ignored
+    ignored = c_tail_close(self%handle)
+    self%handle = c_null_ptr
     call settle(c_tail_open(in_c(url), self%handle), stat, errmsg)
   end subroutine tail_open
 
@@ -140,7 +145,7 @@ contains
     logical :: given
     integer(c_int) :: status
 
-    call step%close()
+    call release(step)
     status = c_tail_next(self%handle, timeout, step%handle)
     given = status == dvt_ok
     call settle(status, stat, errmsg)

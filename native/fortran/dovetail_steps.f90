@@ -7,7 +7,7 @@ module dovetail_steps
   implicit none
   private
 
-  public :: dvt_step
+  public :: dvt_step, release
 
   integer, parameter :: most_axes_of_all = 64  !< DVT_MOST_AXES
 
@@ -148,5 +148,13 @@ contains
     call settle(c_step_close(self%handle), stat, errmsg)
     self%handle = c_null_ptr
   end subroutine step_close
+
+  !> Closes what is held, if anything is; whoever closed it already has done no harm.
+  subroutine release(step)
+    type(dvt_step), intent(inout) :: step
+    integer(c_int) :: ignored
+    ignored = c_step_close(step%handle)
+    step%handle = c_null_ptr
+  end subroutine release
 
 end module dovetail_steps

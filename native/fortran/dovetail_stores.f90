@@ -66,6 +66,9 @@ contains
     type(dvt_store), intent(inout) :: scope
     integer, intent(out), optional :: stat
     character(*), intent(inout), optional :: errmsg
+    integer(c_int) :: ignored
+    ignored = c_store_close(scope%handle)
+    scope%handle = c_null_ptr
     call settle(c_store_scope(self%handle, in_c(prefix), scope%handle), stat, errmsg)
   end subroutine store_scope
 
@@ -213,7 +216,7 @@ contains
     type(dvt_value), intent(inout) :: held
     integer, intent(out), optional :: stat
     character(*), intent(inout), optional :: errmsg
-    call held%close()
+    call release(held)
     call settle(c_store_get(self%handle, in_c(key), held%handle), stat, errmsg)
   end subroutine store_get
 
@@ -251,7 +254,7 @@ contains
     character(*), intent(inout), optional :: errmsg
     integer(c_int) :: status
 
-    call held%close()
+    call release(held)
     if (present(newer_than)) then
       status = c_store_wait(self%handle, in_c(key), timeout, in_c(newer_than), held%handle)
     else
@@ -267,7 +270,7 @@ contains
     type(dvt_value), intent(inout) :: held
     integer, intent(out), optional :: stat
     character(*), intent(inout), optional :: errmsg
-    call held%close()
+    call release(held)
     call settle(c_store_stat(self%handle, in_c(key), held%handle), stat, errmsg)
   end subroutine store_stat
 

@@ -8,7 +8,7 @@ module dovetail_values
   private
 
   public :: dvt_value, dvt_reservation
-  public :: version_bytes, text_in
+  public :: version_bytes, text_in, release
 
   integer, parameter :: version_bytes = 64
 
@@ -218,6 +218,14 @@ contains
     self%handle = c_null_ptr
     if (allocated(self%declared)) deallocate (self%declared, self%names)
   end subroutine reservation_close
+
+  !> Closes what is held, if anything is; whoever closed it already has done no harm.
+  subroutine release(held)
+    type(dvt_value), intent(inout) :: held
+    integer(c_int) :: ignored
+    ignored = c_value_close(held%handle)
+    held%handle = c_null_ptr
+  end subroutine release
 
   pure function text_in(token) result(text)
     character(kind=c_char), intent(in) :: token(:)

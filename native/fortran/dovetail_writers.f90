@@ -42,7 +42,7 @@ module dovetail_writers
 
 contains
 
-  !> Opens the producing end; rank 0's policy counts. `comm` is an MPI communicator, of `use mpi`
+  !> Opens the producing end, after closing what was open; rank 0's policy counts. `comm` is an MPI communicator, of `use mpi`
   !> or of `use mpi_f08`; without one, `rank` (from 0) and `size` say who takes part. `timeout`, in
   !> seconds, is the deadline of every wait for the other side. With `readers` this waits until so
   !> many groups of readers have joined.
@@ -61,6 +61,8 @@ contains
     type(ranks_c) :: ranks
     integer(c_int) :: status
 
+    status = c_writer_close(self%handle, 0_c_int)
+    self%handle = c_null_ptr
     status = ranks_of(ranks, comm, rank, size)
     if (status >= 0) then
       status = c_writer_open(in_c(url), chosen(policy, dvt_buffered), chosen(window, 2), ranks, &
