@@ -16,13 +16,15 @@ from __future__ import annotations
 import functools
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import dragon.data.ddict.ddict as dictionary_module
 import dragon.data.ddict.orchestrator as orchestrator_module
 import dragon.managed_memory as managed_memory
 import numpy as np
+import psutil
 from dragon.native.queue import Queue
 
 from dovetail.transport.engines.dragon.index import pool_for
@@ -37,6 +39,10 @@ SECONDS_TO_ANSWER_ACROSS = 120.0
 
 class RefusedError(Exception):
     """The dictionary could not take a value: it is full, or fell silent as full ones do."""
+
+
+class BrokenError(Exception):
+    """A part of the dictionary has died, and what it held with it: it is of no use any more."""
 
 
 class Staging:
@@ -80,6 +86,7 @@ class Dictionary:
 
     def __init__(self, nodes: int, managers: int, memory: int) -> None:
         _install_adapters()
+        before = _processes_of_dragon()
         if polling_burns():
             orchestrator_module.start = quiet_orchestrator
         each = pool_for(memory // (nodes * managers))
@@ -90,6 +97,8 @@ class Dictionary:
         self._patient: Any = dictionary_module.DDict.attach(self.descriptor, timeout=patience)
         self._values: Any = self._patient.pickler(_Keys(), _Values())
         self.managers = nodes * managers
+        self._processes = [one for one in _processes_of_dragon() if one not in before]
+        """Its managers on this node, and the process that orchestrates them."""
 
     @property
     def descriptor(self) -> str:
@@ -105,32 +114,36 @@ class Dictionary:
 
         Raises
         ------
-        RefusedError
+        RefusedError, BrokenError
         """
-        try:
+        with self._explained():
             self._values[key] = value
-        except dictionary_module.DDictError as error:
-            raise RefusedError(_first_line(error)) from None
 
     def get(self, key: bytes) -> Value:
-        """A value. Raises KeyError, or RefusedError if the dictionary fell silent."""
-        try:
+        """A value. Raises KeyError, RefusedError if the dictionary fell silent, or BrokenError."""
+        with self._explained():
             found: Value = self._values[key]
-        except dictionary_module.DDictKeyError:
-            raise KeyError(key) from None
-        except (dictionary_module.DDictError, RuntimeError, TimeoutError) as error:
-            raise RefusedError(_first_line(error)) from None
         return found
 
     def take(self, key: bytes) -> Value:
         """Remove a value and give it out. Raises as :meth:`get`."""
-        try:
+        with self._explained():
             found: Value = self._values.pop(key)
-        except dictionary_module.DDictKeyError:
-            raise KeyError(key) from None
-        except (dictionary_module.DDictError, RuntimeError, TimeoutError) as error:
-            raise RefusedError(_first_line(error)) from None
         return found
+
+    @contextmanager
+    def _explained(self) -> Iterator[None]:
+        """Turn what Dragon raises into what it means."""
+        try:
+            yield
+        except dictionary_module.DDictKeyError as error:
+            raise KeyError(error) from None
+        except (dictionary_module.DDictError, RuntimeError, TimeoutError) as error:
+            if not all(map(_runs, self._processes)):
+                raise BrokenError(_first_line(error)) from None
+            raise RefusedError(_first_line(error)) from None
+        except Exception as error:  # of a channel that went with the process at its other end
+            raise BrokenError(_first_line(error)) from None
 
     def destroy(self) -> None:
         """End the dictionary and its processes."""
@@ -271,6 +284,20 @@ def _mapping_of(address: int) -> tuple[int, int, int, str]:
             if start <= address < end:
                 return start, end, int(offset, 16), path[0].strip()
     raise LookupError(f"no mapping of this process holds the address {address:#x}")
+
+
+def _processes_of_dragon() -> list[psutil.Process]:
+    """The Python processes of this runtime on this node, beside this one."""
+    runtime = psutil.Process().parent()
+    found = [] if runtime is None else runtime.children(recursive=True)
+    return [one for one in found if one.pid != os.getpid()]
+
+
+def _runs(process: psutil.Process) -> bool:
+    try:
+        return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False
 
 
 def _first_line(error: BaseException) -> str:

@@ -27,7 +27,12 @@ from typing import Any
 import psutil
 
 from dovetail.transport.engines.dragon import places
-from dovetail.transport.engines.dragon.dictionary import Dictionary, RefusedError, Staging
+from dovetail.transport.engines.dragon.dictionary import (
+    BrokenError,
+    Dictionary,
+    RefusedError,
+    Staging,
+)
 from dovetail.transport.engines.dragon.index import block_of
 from dovetail.transport.engines.dragon.peers import Peer
 from dovetail.transport.engines.dragon.reception import Reception
@@ -49,6 +54,8 @@ class Keeper:
     def __init__(self, settings: places.Settings, token: str) -> None:
         self._dictionary = Dictionary(settings.nodes, settings.managers, settings.memory)
         self._staging = Staging()
+        self.broken = False
+        """A part of the dictionary has died."""
         self._staged = 0
         self._leases = 0
         self._waiting: list[tuple[Peer, Message]] = []
@@ -74,7 +81,8 @@ class Keeper:
 
     def close(self) -> None:
         """End the dictionary, and then leave every client: who waits for it knows by that."""
-        self._dictionary.destroy()
+        if not self.broken:  # or who is dead would be waited for
+            self._dictionary.destroy()
         self.reception.close()
 
     # --- clients ------------------------------------------------------------------------------
@@ -88,7 +96,17 @@ class Keeper:
             peer.send({"staging": 0})
 
     def _answer(self, peer: Peer, message: Message, behind: bytes) -> None:
-        _OPERATIONS[message["do"]](self, peer, message, behind)
+        try:
+            _OPERATIONS[message["do"]](self, peer, message, behind)
+        except BrokenError as error:
+            log.error("a part of the dictionary has died: %s", error)
+            self.broken = True
+            self.reception.stop()
+            raise RefusalError(
+                "lost",
+                f"a part of the dictionary has died ({error}), and what it held with it: open the "
+                f"store again, which starts a server anew",
+            ) from None
 
     def _farewell(self, peer: Peer) -> None:
         if peer.watching is not None:
@@ -402,6 +420,10 @@ def main(folder: Path) -> None:
             places.forget(folder)
             keeper.close()
             path.unlink(missing_ok=True)
+        if keeper.broken:
+            os._exit(
+                1
+            )  # Dragon's own good-byes wait for who is dead; with this process it all ends
 
 
 def inside(folder: str) -> None:
