@@ -37,6 +37,7 @@ struct StreamStoppedError : TransportClosedError { using TransportClosedError::T
 struct PeerLostError : Error { using Error::Error; };           // the other side died or failed
 struct ReaderExpelledError : Error { using Error::Error; };     // held the producer up too long
 struct StreamBusyError : Error { using Error::Error; };         // it has a writer, or unread steps
+struct ModelFailedError : Error { using Error::Error; };        // it could not be compiled or run
 // clang-format on
 
 class SystemError : public Error {  // the system refused
@@ -91,6 +92,8 @@ namespace detail {
       throw ReaderExpelledError(status, message);
     case DVT_BUSY:
       throw StreamBusyError(status, message);
+    case DVT_MODEL_FAILED:
+      throw ModelFailedError(status, message);
     case DVT_SYSTEM:
       throw SystemError(status, message, dvt_last_errno());
     default:

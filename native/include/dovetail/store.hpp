@@ -239,6 +239,7 @@ class Store {
     detail::check(dvt_store_get_statistics(get(), &numbers));
     return numbers;
   }
+  dvt_store* handle() const { return get(); }  // for calls of C; it stays this object's
   std::string url() const { return text(dvt_store_url); }
   std::string path() const { return text(dvt_store_path); }
   void flush() { detail::check(dvt_store_flush(get())); }
