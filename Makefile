@@ -2,7 +2,7 @@
 #
 #   make demo     run the main example: a closure learned while the flow runs; ARGS="--minutes 20"
 #   make test     build, and run the tests          make test ARGS="tests/data -k order"
-#   make test-native   the native tests alone: under sanitizers, and through the clients of C and C++
+#   make test-native   the native tests alone: sanitizers, and the clients of C, C++, Fortran
 #   make check    formats, lint, types, floors, exported names      make format   mends the first
 #   make bench    measure the shm engine beside its limits, and every transport beside the same by hand,
 #                 into runs/ (20 minutes)
@@ -37,7 +37,8 @@ test: environment
 	$(BIN)/python -m pytest $(ARGS)
 
 test-native: environment
-	$(BIN)/python -m pytest tests/native tests/clients $(ARGS)
+	$(BIN)/python -m pytest tests/native tests/clients tests/fortran \
+	  tests/model/test_c.py tests/model/test_cpp.py tests/model/test_fortran.py $(ARGS)
 
 check: environment
 	$(BIN)/ruff format --check .
