@@ -257,7 +257,8 @@ def test_a_component_is_restarted_with_all_its_ranks_while_others_go_on(
     assert (entry["status"], entry["restarts"], entry["exit"]) == ("done", 2, 0)
     assert len(entry["pids"]) == len(entry["attempts"]) == 6
     assert component(run, "steady")["restarts"] == 0
-    assert log(run, "flaky.0.log").startswith("attempt 0")
+    # The rank that fails first has the other stopped, maybe before it has said anything.
+    assert "attempt 0" in {log(run, f"flaky.{rank}.log")[:9] for rank in range(2)}
     assert log(run, "flaky.1.log.2").startswith("attempt 2 finds ['0', '1', '2']")
 
 

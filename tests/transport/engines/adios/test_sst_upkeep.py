@@ -116,7 +116,7 @@ class TestNothingIsLeft(ChildFixtures):
             reader = children.start(read_and_wait, url=url)
             write(out, 0, 100_000)
             assert reader.receive() == "read"
-            mirror = _only("mirror")
+            mirror = _worker_of(reader.pid, "mirror")
             (store,) = _stores_of(mirror)
             mirror.kill()
             reader.kill()
@@ -127,7 +127,7 @@ class TestNothingIsLeft(ChildFixtures):
     ) -> None:
         writer = children.start(write_and_wait, url=url, readers=0)
         assert writer.receive() == "written"
-        carrier = _only("carrier")
+        carrier = _worker_of(writer.pid, "carrier")
         (store,) = _stores_of(carrier)
         writer.suspend()  # or it would start another
         carrier.kill()
@@ -141,7 +141,7 @@ class TestNothingIsLeft(ChildFixtures):
         writer = children.start(write_and_wait, url=url, readers=1)
         assert writer.receive() == "written"
         assert reader.receive() == "read"
-        workers = [_only("mirror"), _only("carrier")]
+        workers = [_worker_of(reader.pid, "mirror"), _worker_of(writer.pid, "carrier")]
         left = {store for worker in workers for store in _stores_of(worker)}
         assert len(left) == 2
         everyone = [*workers, *_homes(tmp_path)]
@@ -169,7 +169,7 @@ class TestNothingIsLeft(ChildFixtures):
         writer = children.start(write_until_it_fails, url=f"{url}&recipe=async")
         with dv.open_stream(url, "r") as reader:
             next(reader)
-            process = _only(victim)
+            process = _worker_of(os.getpid() if victim == "receiver" else writer.pid, victim)
             found = _stores_of(process)
             assert found
             process.kill()
@@ -193,26 +193,18 @@ def _stores_of(process: psutil.Process) -> set[Path]:
     }
 
 
-def _only(module: str) -> psutil.Process:
-    """The one process of this kind, once those of streams before have ended."""
-    wait_until(lambda: len(_workers(module)) == 1, f"one {module}")
-    return _workers(module)[0]
+def _worker_of(pid: int, module: str) -> psutil.Process:
+    """The process of this kind that serves the one stream of a process."""
 
+    def found() -> list[psutil.Process]:
+        return [
+            child
+            for child in psutil.Process(pid).children()
+            if f"sst.{module} import" in " ".join(child.cmdline())
+        ]
 
-def _workers(module: str) -> list[psutil.Process]:
-    """The processes of this kind that serve streams of this session."""
-    found = []
-    for process in psutil.process_iter():
-        try:
-            command = " ".join(process.cmdline())
-            ours = process.environ().get("DOVETAIL_TEST_SESSION") == os.environ.get(
-                "DOVETAIL_TEST_SESSION"
-            )
-        except psutil.Error:
-            continue
-        if ours and f"sst.{module} import" in command:
-            found.append(process)
-    return found
+    wait_until(lambda: len(found()) == 1, f"one {module}")
+    return found()[0]
 
 
 def _homes(folder: Path) -> list[psutil.Process]:
