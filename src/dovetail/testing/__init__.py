@@ -15,6 +15,7 @@ Needs pytest (and, for the model-based machines, Hypothesis).
 from __future__ import annotations
 
 import importlib
+import sys
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -45,7 +46,8 @@ def __getattr__(name: str) -> Any:
 
     # Their assertions then print what they compared, as those of a test module do.
     for module in (*_SUITES, *_HOME.values()):
-        pytest.register_assert_rewrite(f"{__name__}.{module}")
+        if f"{__name__}.{module}" not in sys.modules:  # too late for one that is there already
+            pytest.register_assert_rewrite(f"{__name__}.{module}")
     return getattr(importlib.import_module(f"{__name__}.{_HOME[name]}"), name)
 
 

@@ -19,6 +19,7 @@ from dovetail.testing.store_values import DTYPES, SHAPES, arbitrary, identical
 from dovetail.testing.stream_fixtures import SOON, open_and_read_all, read_all, write
 from dovetail.testing.values import unsealed
 from dovetail.transport.contract import StreamWriter
+from dovetail.transport.engines.adios.library import bindings
 
 pytestmark = pytest.mark.requires("adios2")
 
@@ -300,3 +301,18 @@ def fork_and_stay(channel: Channel, url: str, fifo: str) -> None:
             os._exit(0)
         channel.send("forked")
         channel.receive()
+
+
+def test_minimum_and_maximum_are_kept_if_asked_for(url: str) -> None:
+    with dv.open_stream(f"{url}?record=yes&statistics=yes", "w") as out, out.step() as step:
+        step["u"] = np.array([3.0, -1.5, 8.0])
+    library = bindings()
+    adios = library.ADIOS()  # what it declares lives no longer than it
+    io = adios.DeclareIO("reader")
+    io.SetEngine("BP5")
+    opened = io.Open(url.removeprefix("bp5://"), library.Mode.ReadRandomAccess)
+    found = io.AvailableVariables()["u"]
+    opened.Close()
+    assert (float(found["Min"]), float(found["Max"])) == (-1.5, 8.0)
+    with pytest.raises(dv.InvalidURLError, match="choose no or yes"):
+        dv.open_stream(f"{url}2?statistics=maybe", "w")

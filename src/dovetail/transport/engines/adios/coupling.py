@@ -21,8 +21,6 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from dovetail.data.layout import Entry, Header, Piece, decode
 from dovetail.errors import CorruptDataError, KeyNotFoundError
 from dovetail.transport.contract import Store
@@ -33,6 +31,7 @@ from dovetail.transport.engines.adios.recording import RankFile
 from dovetail.transport.engines.adios.replay import Cursor
 from dovetail.transport.engines.adios.writing import Placed
 from dovetail.transport.ledger.medium import Appended, Block, BlockStore, StoreMedium
+from dovetail.transport.rooms import Rooms
 from dovetail.transport.values import bytes_of
 
 ALIGNMENT = 64
@@ -63,6 +62,7 @@ class FileMedium(StoreMedium):
         self._signs = FileLifelines(folder / notes.FOLDER / "alive")
         self._files: dict[tuple[int, int], _Written] = {}
         self._cursors: dict[tuple[str, int], Cursor] = {}
+        self._rooms = Rooms()
         self._failed = False
 
     # --- writing ----------------------------------------------------------------------------
@@ -146,11 +146,23 @@ class FileMedium(StoreMedium):
             return None
         try:
             reader = self._at(where["recording"], where["rank"], where["ranks"], where["step"])
-            return _fetched(reader, where["pieces"], where["metadata"])
+            return self._fetch(reader, where["pieces"], where["metadata"])
         except CorruptDataError:
             if not (self._folder / where["recording"]).exists():
                 return None
             raise
+
+    def _fetch(self, reader: VariableReader, pieces: list[Any], metadata: dict[str, str]) -> Block:
+        """All arrays of the step at which `reader` stands, in one piece of memory."""
+        entries, offset = [], 0
+        for name, code, shape, nbytes in pieces:
+            entries.append(Entry(name, code, tuple(shape), offset, nbytes))
+            offset += -(-nbytes // ALIGNMENT) * ALIGNMENT
+        memory = self._rooms.take(offset)
+        header = Header(0, entries, metadata)
+        reader.fetch_all(decode(entries, metadata), memory)
+        memory.flags.writeable = False
+        return Block(memory, header)
 
     def _at(self, recording: str, rank: int, ranks: int, step: int) -> VariableReader:
         cursor = self._cursors.get((recording, rank))
@@ -199,16 +211,3 @@ class _Written:
         self.recording = recording
         self.file = file
         self.steps = 0
-
-
-def _fetched(reader: VariableReader, pieces: list[Any], metadata: dict[str, str]) -> Block:
-    """All arrays of the step at which `reader` stands, in one piece of memory."""
-    entries, offset = [], 0
-    for name, code, shape, nbytes in pieces:
-        entries.append(Entry(name, code, tuple(shape), offset, nbytes))
-        offset += -(-nbytes // ALIGNMENT) * ALIGNMENT
-    memory = np.empty(offset, np.uint8)
-    header = Header(0, entries, metadata)
-    reader.fetch_all(decode(entries, metadata), memory)
-    memory.flags.writeable = False
-    return Block(memory, header)

@@ -61,15 +61,18 @@ class AdiosEngine:
             return streams.open_writer(url, policy, participant)
         if url.choice_option("record", "no", "yes") == "yes":
             return self.open_recording(url, participant)
-        url.only("capacity", "record")
+        url.only("capacity", "record", "statistics")
         return ledger.open_writer(url, _medium(url, participant.size), policy, participant)
 
     def open_recording(self, url: URL, participant: Participant) -> StreamWriter:
         """The producing end of a recording, which waits for no reader."""
         from dovetail.transport.engines.adios.recording import Recorder
 
-        url.only("capacity", "record")
-        return Recorder(str(url), files.path_of(url), url.bytes_option("capacity"), {}, participant)
+        url.only("capacity", "record", "statistics")
+        capacity = url.bytes_option("capacity")
+        return Recorder(
+            str(url), files.path_of(url), capacity, files.parameters_of(url), participant
+        )
 
     def open_reader(self, url: URL, participant: Participant) -> StreamReader:
         if url.scheme == "sst":
@@ -184,7 +187,7 @@ def _medium(url: URL, size: int = 1) -> ledger.OpenMedium:
 
         path = files.path_of(url)
         store = LOCAL.open_store(URL("file", str(path / notes.FOLDER / files.STORE)))
-        return FileMedium(str(url), path, store, size, {})
+        return FileMedium(str(url), path, store, size, files.parameters_of(url))
 
     return open_medium
 

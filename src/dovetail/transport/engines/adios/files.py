@@ -33,6 +33,16 @@ def path_of(url: URL) -> Path:
     return path
 
 
+def parameters_of(url: URL) -> dict[str, str]:
+    """What ADIOS2 is told when it writes: minimum and maximum of each block cost a pass over it.
+
+    Raises
+    ------
+    InvalidURLError
+    """
+    return {"StatsLevel": "1" if url.choice_option("statistics", "no", "yes") == "yes" else "0"}
+
+
 def stream_of(recording: Path, ranks: int, rank: int) -> Path:
     """The BP5 file of one writer rank: the recording itself if there is but one."""
     return recording if ranks == 1 else recording / f"rank-{rank}.bp"

@@ -193,7 +193,7 @@ class Post:
                     if self.size == 1:
                         self.changed.wait(min(_ALONE, left))
                     else:
-                        hurry = bool(self._incoming) and time.monotonic() < self._hurry_until
+                        hurry = time.monotonic() < self._hurry_until and self._bodies_on_their_way()
                         pace.wait(self.changed, left, hurry)
             finally:
                 self._attending -= 1
@@ -290,8 +290,15 @@ class Post:
             requests.append(self._comm.Irecv(room, mail.message.source, mail.tag))
             start += size
         self._incoming.append(_Incoming(mail.message, requests, memory))
+        self._hurry(nbytes)
+
+    def _hurry(self, nbytes: int) -> None:
+        """A body of so many bytes is on its way, and MPI moves it only while both ends look."""
         until = time.monotonic() + nbytes / _SLOWEST
         self._hurry_until = max(self._hurry_until, until)
+
+    def _bodies_on_their_way(self) -> bool:
+        return bool(self._incoming or self._outgoing)
 
     def _deliver(self, message: Message) -> None:
         """Hand a message to who waits for it, or to its handler."""
@@ -344,6 +351,7 @@ class Post:
         self._dispatch(to, self._tag, mail)
         for body in bodies:
             self._dispatch(to, tag, body)
+        self._hurry(sum(body.nbytes for body in bodies))
 
     def _dispatch(self, to: int, tag: int, buffer: Any) -> None:
         request = self._comm.Isend([buffer, self._mpi.BYTE], to, tag)
