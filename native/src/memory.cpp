@@ -4,7 +4,9 @@
 
 #include <cerrno>
 #include <cstdlib>
+#include <mutex>
 #include <new>
+#include <vector>
 
 #include "safetensors.hpp"
 
@@ -14,6 +16,51 @@ namespace {
 // Beyond this many, mapped values close their descriptor: the mapping alone keeps the lease.
 constexpr int most_open_values = 256;
 std::atomic<int> open_values{0};
+
+// Large blocks that are used again, since memory fresh from the system is slow to touch. Whoever
+// finds them locked does without, so that a child forked meanwhile never waits.
+class SpareBlocks {
+ public:
+  std::uint8_t* take(std::size_t wanted, std::size_t& size) {
+    std::unique_lock<std::mutex> lock(mutex_, std::try_to_lock);
+    if (!lock || wanted < smallest) return nullptr;
+    for (auto block = blocks_.begin(); block != blocks_.end(); ++block) {
+      if (block->size < wanted || block->size / 2 > wanted) continue;
+      std::uint8_t* bytes = block->bytes;
+      size = block->size;
+      blocks_.erase(block);
+      return bytes;
+    }
+    return nullptr;
+  }
+
+  // Whether it was kept.
+  bool give(std::uint8_t* bytes, std::size_t size) {
+    std::unique_lock<std::mutex> lock(mutex_, std::try_to_lock);
+    if (!lock || size < smallest || size > largest) return false;
+    if (blocks_.size() == most) {
+      std::free(blocks_.front().bytes);
+      blocks_.erase(blocks_.begin());
+    }
+    blocks_.push_back({bytes, size});
+    return true;
+  }
+
+ private:
+  static constexpr std::size_t smallest = std::size_t{1} << 18, largest = std::size_t{1} << 27;
+  static constexpr std::size_t most = 2;
+  struct Block {
+    std::uint8_t* bytes;
+    std::size_t size;
+  };
+  std::mutex mutex_;
+  std::vector<Block> blocks_;
+};
+
+SpareBlocks& spare_blocks() {
+  static auto* spares = new SpareBlocks;  // threads may still read at the end of the program
+  return *spares;
+}
 
 }  // namespace
 
@@ -41,8 +88,11 @@ void make_private(std::uint8_t* bytes, std::size_t size, int file) {
 std::shared_ptr<Memory> Memory::on_heap(std::size_t size) {
   std::shared_ptr<Memory> memory(new Memory);
   memory->size_ = size;
-  const auto rounded = (size / data_alignment + 1) * data_alignment;
-  memory->bytes_ = static_cast<std::uint8_t*>(std::aligned_alloc(data_alignment, rounded));
+  memory->room_ = (size / data_alignment + 1) * data_alignment;
+  memory->bytes_ = spare_blocks().take(memory->room_, memory->room_);
+  if (memory->bytes_ == nullptr) {
+    memory->bytes_ = static_cast<std::uint8_t*>(std::aligned_alloc(data_alignment, memory->room_));
+  }
   if (memory->bytes_ == nullptr) throw std::bad_alloc();
   return memory;
 }
@@ -74,7 +124,7 @@ std::shared_ptr<Memory> Memory::borrowed(std::shared_ptr<void> owner, std::uint8
 Memory::~Memory() {
   switch (kind_) {
     case Kind::heap:
-      std::free(bytes_);
+      if (!spare_blocks().give(bytes_, room_)) std::free(bytes_);
       break;
     case Kind::mapped:
       unmap(bytes_, size_);

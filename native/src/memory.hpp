@@ -43,6 +43,7 @@ class Memory {
 
   std::uint8_t* bytes_ = nullptr;
   std::size_t size_ = 0;
+  std::size_t room_ = 0;  // bytes of the block, if it lies on the heap
   bool writable_ = false;
   enum class Kind { heap, mapped, borrowed } kind_ = Kind::heap;
   Fd file_;

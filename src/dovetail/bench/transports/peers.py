@@ -85,7 +85,7 @@ def store_peers(what: str) -> list[Peer]:
         ("dragon by hand", "dragon", "dragon", _nothing, _no_dragon, in_dragon),
     ]
     return [
-        _store("shm", "shm", what, _shm),
+        _store("shm", "shm", what, _shm_of_any_size if what == "loading" else _shm),
         _store("file in memory", "file", what, lambda p, *_: f"file://{p.memory}/{p.name()}"),
         _store("file on disk", "file", what, _file_on_disk),
         _store("redis", "redis", what, lambda p, *_: p.redis_url(p.name())),
@@ -147,6 +147,10 @@ def _store(name: str, scheme: str, what: str, url: Callable[[Place, Layout, int]
 def _shm(place: Place, layout: Layout, nbytes: int) -> str:
     capacity = (STEPS_HELD + 6) * nbytes * layout.processes + _ROOM
     return f"shm://{place.name()}?capacity={capacity}"
+
+
+def _shm_of_any_size(place: Place, layout: Layout, nbytes: int) -> str:
+    return f"shm://{place.name()}"
 
 
 def _file_on_disk(place: Place, layout: Layout, nbytes: int) -> str:
@@ -239,7 +243,8 @@ def _folder(parent: Callable[[Place], Path]) -> Prepared:
         folder = parent(place) / place.name()
         folder.mkdir()
         try:
-            yield {"store": str(folder)}
+            # A map of a file of another host is read only when it is looked at: that is no get.
+            yield {"store": str(folder), "mapped": not place.hosts}
         finally:
             shutil.rmtree(folder, ignore_errors=True)
 

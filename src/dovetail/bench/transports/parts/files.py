@@ -22,19 +22,19 @@ _GLANCE = 20e-6
 """Seconds between two looks at a folder."""
 
 
-def staging(seat: Seat, nbytes: int, store: str) -> Opened:
-    """Values staged in files."""
-    return by_hand.staging(seat, nbytes, partial(_connected, store))
+def staging(seat: Seat, nbytes: int, store: str, mapped: bool) -> Opened:
+    """Values staged in files, which are mapped or read whole."""
+    return by_hand.staging(seat, nbytes, partial(_connected, store, mapped))
 
 
-def gathering(seat: Seat, nbytes: int, store: str) -> Opened:
+def gathering(seat: Seat, nbytes: int, store: str, mapped: bool) -> Opened:
     """Values gathered through files."""
-    return by_hand.gathering(seat, nbytes, partial(_connected, store))
+    return by_hand.gathering(seat, nbytes, partial(_connected, store, mapped))
 
 
-def loading(seat: Seat, nbytes: int, store: str, folder: str) -> Opened:
+def loading(seat: Seat, nbytes: int, store: str, mapped: bool, folder: str) -> Opened:
     """Files loaded into files."""
-    return by_hand.loading(seat, folder, partial(_connected, store))
+    return by_hand.loading(seat, folder, partial(_connected, store, mapped))
 
 
 @contextmanager
@@ -56,15 +56,16 @@ def reading(seat: Seat, nbytes: int, folder: str) -> Iterator[Actions]:
 class _Client:
     """A folder; a queue is a folder in it, whose files are the values that were handed over."""
 
-    def __init__(self, folder: str) -> None:
+    def __init__(self, folder: str, mapped: bool = True) -> None:
         self._folder, self._pid = folder, os.getpid()
+        self._read = _mapped if mapped else _Reader().read
         self._waiting: dict[str, list[str]] = {}
 
     def put(self, key: str, array: NDArray[Any]) -> None:
         self._write(f"{self._folder}/{key}", f"{self._folder}/.{key}-{self._pid}", array)
 
     def get(self, key: str) -> Any:
-        return _mapped(f"{self._folder}/{key}")
+        return self._read(f"{self._folder}/{key}")
 
     def hand_over(self, queue: str, key: str, array: NDArray[Any]) -> None:
         place = f"{self._folder}/queue-{queue}"
@@ -82,7 +83,7 @@ class _Client:
             if not waiting:
                 time.sleep(_GLANCE)
         path = f"{place}/{waiting.pop()}"
-        value = _mapped(path)
+        value = self._read(path)
         os.unlink(path)  # noqa: PTH108
         return value
 
@@ -111,6 +112,26 @@ def _mapped(path: str) -> Any:
         os.close(file)
 
 
+class _Reader:
+    """Reads whole files into memory that is used again."""
+
+    def __init__(self) -> None:
+        self._memory = np.empty(0, np.uint8)
+
+    def read(self, path: str) -> Any:
+        file = os.open(path, os.O_RDONLY)
+        try:
+            nbytes = os.fstat(file).st_size
+            if len(self._memory) < nbytes:
+                self._memory = np.empty(nbytes, np.uint8)
+            done = 0
+            while done < nbytes:
+                done += os.preadv(file, [self._memory[done:nbytes]], done)
+            return self._memory[:nbytes]
+        finally:
+            os.close(file)
+
+
 @contextmanager
-def _connected(folder: str) -> Iterator[_Client]:
-    yield _Client(folder)
+def _connected(folder: str, mapped: bool) -> Iterator[_Client]:
+    yield _Client(folder, mapped)
