@@ -126,7 +126,7 @@ class _Reader:
                 self._memory = np.empty(nbytes, np.uint8)
             done = 0
             while done < nbytes:
-                done += os.preadv(file, [self._memory[done:nbytes]], done)
+                done += os.preadv(file, [self._memory[done:nbytes].data], done)
             return self._memory[:nbytes]
         finally:
             os.close(file)
