@@ -197,7 +197,7 @@ int dvt_model_follow(dvt_model* model, dvt_store* store, const char* name) {
     const auto view = object_of<StoreView>(store);
     const auto called = key_in(name);
     // The store lives as long as the pointer that shares it.
-    loaded->followed.follow(std::shared_ptr<Store>(view->store, &view->store->core),
+    loaded->followed.follow(std::shared_ptr<Store>(view->store, view->store->core.get()),
                             view->prefix + "models/" + called, called);
   });
 }

@@ -1,13 +1,10 @@
 // Opening stores, and putting, reserving, moving and listing in them.
 #include "stores.hpp"
 
-#include <sys/stat.h>
-
 #include <algorithm>
 #include <cstring>
 
 #include "calls.hpp"
-#include "url.hpp"
 
 using namespace dovetail;
 using namespace dovetail::abi;
@@ -16,9 +13,9 @@ namespace dovetail::abi {
 
 Store& StoreView::core() const {
   if (store->is_closed) {
-    throw Error(Status::closed, "the store " + store->url + " is closed; open it again");
+    throw Error(Status::closed, "the store " + store->label + " is closed; open it again");
   }
-  return store->core;
+  return *store->core;
 }
 
 ReservedRoom::ReservedRoom(std::shared_ptr<OpenStore> in, std::unique_ptr<Reservation> made,
@@ -46,25 +43,6 @@ const Variable& variable_named(const std::vector<Variable>& variables, const std
 }  // namespace dovetail::abi
 
 namespace {
-
-std::shared_ptr<OpenStore> open(const std::string& text) {
-  auto url = parse_url(text, Purpose::store);
-  url.only({"capacity", "create", "recycle", "wait"});
-  StoreOptions options;
-  options.recycle = url.choice_option("recycle", {"yes", "no"}) == "yes";
-  options.poll = url.choice_option("wait", {"wake", "poll"}) == "poll";
-  options.path = folder_of(url, Purpose::store);
-  const bool creates = url.choice_option("create", {"yes", "no"}) == "yes";
-  url = url.without("create");
-  struct stat status{};
-  if (!creates && stat(options.path.c_str(), &status) != 0) {
-    throw Error(Status::key_not_found, "there is no store " + url.text());
-  }
-  options.label = url.text();
-  options.capacity = url.bytes_option("capacity").value_or(0);
-  options.own_folder = url.scheme == "shm";
-  return std::make_shared<OpenStore>(options);
-}
 
 void check_count(const dvt_array* arrays, int count) {
   if (count < 0) refuse("the number of arrays is " + std::to_string(count));
@@ -133,7 +111,7 @@ int dvt_store_open(const char* url, dvt_store** store) {
   return guarded([&] {
     auto& handle = result(store, "store");
     auto view = std::make_shared<StoreView>();
-    view->store = open(text_in(url, "the URL"));
+    view->store = open_store(text_in(url, "the URL"));
     handle = handle_of(std::move(view));
   });
 }
@@ -152,7 +130,9 @@ int dvt_store_close(dvt_store* store) {
   return guarded([&] {
     if (store == nullptr) return;
     const auto view = take_object<StoreView>(store);
-    if (!view->is_scope) view->store->is_closed = true;
+    if (view->is_scope) return;
+    view->store->is_closed = true;
+    view->store->core->disconnect();
   });
 }
 
@@ -161,7 +141,14 @@ int dvt_store_url(dvt_store* store, const char** url) {
 }
 
 int dvt_store_path(dvt_store* store, const char** path) {
-  return guarded([&] { result(path, "path") = object_of<StoreView>(store)->store->path.c_str(); });
+  return guarded([&] {
+    auto& place = result(path, "path");
+    const auto view = object_of<StoreView>(store);
+    if (view->store->path.empty()) {
+      throw Error(Status::capability, "no folder holds the values of " + view->store->label);
+    }
+    place = view->store->path.c_str();
+  });
 }
 
 int dvt_store_put(dvt_store* store, const char* key, const dvt_array* arrays, int count,
@@ -358,14 +345,14 @@ int dvt_store_get_statistics(dvt_store* store, dvt_store_statistics* statistics)
 }
 
 int dvt_store_flush(dvt_store* store) {
-  return guarded([&] { object_of<StoreView>(store)->store->core.flush(); });
+  return guarded([&] { object_of<StoreView>(store)->store->core->flush(); });
 }
 
 int dvt_store_destroy(dvt_store* store) {
   return guarded([&] {
     const auto view = object_of<StoreView>(store);
     if (view->is_scope) {
-      throw Error(Status::capability, "a scope is a view of " + view->store->url +
+      throw Error(Status::capability, "a scope is a view of " + view->store->label +
                                           ": delete its keys, or destroy the whole store");
     }
     view->core().destroy();

@@ -15,11 +15,14 @@
 namespace dovetail::abi {
 
 struct OpenStore {
-  OpenStore(const StoreOptions& options) : url(options.label), path(options.path), core(options) {}
-  const std::string url, path;
+  const std::string url, label;  // the label is for messages
+  const std::string path;        // empty where no folder holds the values
+  const std::unique_ptr<Store> core;
   std::atomic<bool> is_closed{false};
-  Store core;
 };
+
+// The store that a URL stands for, whichever keeps its values.
+std::shared_ptr<OpenStore> open_store(const std::string& url);
 
 // A store, or a view of one in which every name begins with a prefix.
 struct StoreView {

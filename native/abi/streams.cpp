@@ -6,7 +6,7 @@
 
 #include "calls.hpp"
 #include "clock.hpp"
-#include "store.hpp"
+#include "local_store.hpp"
 #include "url.hpp"
 
 using namespace dovetail;

@@ -1,6 +1,4 @@
 // The local Store for Python. Calls that touch the file system release the GIL.
-#include "store.hpp"
-
 #include <nanobind/stl/optional.h>
 #include <nanobind/stl/shared_ptr.h>
 #include <nanobind/stl/string.h>
@@ -8,10 +6,11 @@
 #include <nanobind/stl/vector.h>
 
 #include "binding.hpp"
+#include "local_store.hpp"
 
 using namespace nb::literals;
+using dovetail::LocalStore;
 using dovetail::Reservation;
-using dovetail::Store;
 using dovetail::Value;
 
 namespace {
@@ -21,14 +20,14 @@ nb::tuple value_to_python(const Value& value) {
   return nb::make_tuple(value.memory, header_to_python(*value.header), value.version);
 }
 
-std::string put(Store& store, const std::string& key, nb::handle pieces, nb::handle metadata) {
+std::string put(LocalStore& store, const std::string& key, nb::handle pieces, nb::handle metadata) {
   Buffers buffers;
   auto taken = pieces_from(pieces, buffers);
   const auto texts = metadata_from(metadata);
   return without_gil([&] { return store.put(key, std::move(taken), texts); });
 }
 
-std::unique_ptr<Reservation> reserve(Store& store, const std::string& key, nb::handle pieces,
+std::unique_ptr<Reservation> reserve(LocalStore& store, const std::string& key, nb::handle pieces,
                                      nb::handle metadata) {
   Buffers buffers;
   auto taken = pieces_from(pieces, buffers);
@@ -36,7 +35,7 @@ std::unique_ptr<Reservation> reserve(Store& store, const std::string& key, nb::h
   return without_gil([&] { return store.reserve(key, std::move(taken), texts); });
 }
 
-nb::dict statistics(Store& store) {
+nb::dict statistics(LocalStore& store) {
   const auto& counters = store.counters();
   nb::dict numbers;
   numbers["puts"] = counters.puts.load();
@@ -70,26 +69,26 @@ void bind_store(nb::module_& module) {
       .def("commit", &Reservation::commit, "written_to"_a, nb::call_guard<WithoutGil>())
       .def("abort", &Reservation::abort, nb::call_guard<WithoutGil>());
 
-  nb::class_<Store>(module, "Store", "The local Store: a folder of safetensors files.")
+  nb::class_<LocalStore>(module, "Store", "The local Store: a folder of safetensors files.")
       .def(
           "__init__",
-          [](Store* self, std::string path, std::string label, std::uint64_t capacity, bool recycle,
-             bool poll, bool own_folder) {
-            new (self)
-                Store({std::move(path), std::move(label), capacity, recycle, poll, own_folder});
+          [](LocalStore* self, std::string path, std::string label, std::uint64_t capacity,
+             bool recycle, bool poll, bool own_folder) {
+            new (self) LocalStore(
+                {std::move(path), std::move(label), capacity, recycle, poll, own_folder});
           },
           "path"_a, "label"_a, "capacity"_a, "recycle"_a, "poll"_a, "own_folder"_a)
       .def("put", &put, "key"_a, "pieces"_a, "metadata"_a)
       .def("reserve", &reserve, "key"_a, "pieces"_a, "metadata"_a, nb::keep_alive<0, 1>())
       .def(
           "get",
-          [](Store& self, const std::string& key) {
+          [](LocalStore& self, const std::string& key) {
             return value_to_python(without_gil([&] { return self.get(key); }));
           },
           "key"_a)
       .def(
           "wait",
-          [](Store& self, const std::string& key, double timeout,
+          [](LocalStore& self, const std::string& key, double timeout,
              const std::optional<std::string>& newer_than) {
             return value_to_python(
                 without_gil([&] { return self.wait(key, timeout, newer_than, check_signals); }));
@@ -97,40 +96,40 @@ void bind_store(nb::module_& module) {
           "key"_a, "timeout"_a, "newer_than"_a.none())
       .def(
           "stat",
-          [](Store& self, const std::string& key) {
+          [](LocalStore& self, const std::string& key) {
             const auto value = without_gil([&] { return self.stat(key); });
             return nb::make_tuple(header_to_python(*value.header), value.version, value.nbytes,
                                   value.time);
           },
           "key"_a)
-      .def("exists", &Store::exists, "key"_a, nb::call_guard<WithoutGil>())
-      .def("remove", &Store::remove, "key"_a, nb::call_guard<WithoutGil>())
-      .def("rename", &Store::rename, "key"_a, "new_key"_a, nb::call_guard<WithoutGil>())
-      .def("keys", &Store::keys, "prefix"_a, nb::call_guard<WithoutGil>())
+      .def("exists", &LocalStore::exists, "key"_a, nb::call_guard<WithoutGil>())
+      .def("remove", &LocalStore::remove, "key"_a, nb::call_guard<WithoutGil>())
+      .def("rename", &LocalStore::rename, "key"_a, "new_key"_a, nb::call_guard<WithoutGil>())
+      .def("keys", &LocalStore::keys, "prefix"_a, nb::call_guard<WithoutGil>())
       .def("foreign_files",
-           [](Store& self) {
+           [](LocalStore& self) {
              nb::list files;
              for (const auto& file : without_gil([&] { return self.foreign_files(); })) {
                files.append(nb::make_tuple(file.name, file.reason));
              }
              return files;
            })
-      .def("append", &Store::append, "list"_a, "key"_a, nb::call_guard<WithoutGil>())
-      .def("items", &Store::items, "list"_a, "start"_a, nb::call_guard<WithoutGil>())
+      .def("append", &LocalStore::append, "list"_a, "key"_a, nb::call_guard<WithoutGil>())
+      .def("items", &LocalStore::items, "list"_a, "start"_a, nb::call_guard<WithoutGil>())
       .def(
           "wait_items",
-          [](Store& self, const std::string& list, std::uint64_t count, std::uint64_t start,
+          [](LocalStore& self, const std::string& list, std::uint64_t count, std::uint64_t start,
              double timeout) {
             return without_gil(
                 [&] { return self.wait_items(list, count, start, timeout, check_signals); });
           },
           "list"_a, "count"_a, "start"_a, "timeout"_a)
-      .def("remove_list", &Store::remove_list, "list"_a, nb::call_guard<WithoutGil>())
-      .def_prop_ro("zero_copy", &Store::in_place)
-      .def_prop_ro("woken", [](const Store& self) { return !self.options().poll; })
+      .def("remove_list", &LocalStore::remove_list, "list"_a, nb::call_guard<WithoutGil>())
+      .def_prop_ro("zero_copy", &LocalStore::in_place)
+      .def_prop_ro("woken", [](const LocalStore& self) { return !self.options().poll; })
       .def("statistics", &statistics)
-      .def("flush", &Store::flush, nb::call_guard<WithoutGil>())
-      .def("destroy", &Store::destroy, nb::call_guard<WithoutGil>());
+      .def("flush", &LocalStore::flush, nb::call_guard<WithoutGil>())
+      .def("destroy", &LocalStore::destroy, nb::call_guard<WithoutGil>());
 
   module.def("fills_in_place", &dovetail::fills_in_place, "path"_a,
              "Whether values and rings are filled and read where they lie on the file system of a "

@@ -6,7 +6,7 @@
 
 #include "bell.hpp"
 #include "blocks.hpp"
-#include "store.hpp"
+#include "local_store.hpp"
 
 namespace dovetail {
 
@@ -14,7 +14,7 @@ constexpr std::uint32_t store_format = 1;
 constexpr char store_magic[8] = {'D', 'V', 'T', 'S', 'T', 'O', 'R', 'E'};
 constexpr std::size_t bell_count = 61;
 
-struct Store::Control {
+struct LocalStore::Control {
   char magic[8];
   std::uint32_t format;
   std::uint32_t reserved;

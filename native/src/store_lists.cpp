@@ -55,7 +55,7 @@ std::uint64_t end_of_list(int home, const std::string& folder, std::uint64_t hin
 
 }  // namespace
 
-std::string Store::stem_for_writing(const std::string& key) {
+std::string LocalStore::stem_for_writing(const std::string& key) {
   auto stem = stem_of_key(key);
   const auto hash = hash_in_stem(stem);
   if (hash.empty()) return stem;
@@ -69,14 +69,14 @@ std::string Store::stem_for_writing(const std::string& key) {
   return stem;
 }
 
-std::string Store::stem_for_reading(const std::string& key) {
+std::string LocalStore::stem_for_reading(const std::string& key) {
   auto stem = stem_of_key(key);
   // A long key whose hash belongs to another key names no value.
   if (!hash_in_stem(stem).empty() && key_behind(stem) != key) return stem + "%";
   return stem;
 }
 
-std::optional<std::string> Store::key_behind(const std::string& stem) {
+std::optional<std::string> LocalStore::key_behind(const std::string& stem) {
   const auto hash = hash_in_stem(stem);
   if (hash.empty()) return key_of_stem(stem);
   const auto key = read_small_file_at(folder_.get(), ".dovetail/names/" + hash);
@@ -84,11 +84,11 @@ std::optional<std::string> Store::key_behind(const std::string& stem) {
   return key;
 }
 
-std::string Store::list_folder(const std::string& list) {
+std::string LocalStore::list_folder(const std::string& list) {
   return "lists/" + stem_for_writing(list) + "/";
 }
 
-std::uint64_t Store::append(const std::string& list, const std::string& key) {
+std::uint64_t LocalStore::append(const std::string& list, const std::string& key) {
   pool();
   const auto target = stem_for_writing(key);
   const auto folder = list_folder(list);
@@ -123,7 +123,7 @@ std::uint64_t Store::append(const std::string& list, const std::string& key) {
   return position;
 }
 
-std::vector<std::string> Store::items(const std::string& list, std::uint64_t start) {
+std::vector<std::string> LocalStore::items(const std::string& list, std::uint64_t start) {
   std::vector<std::string> items;
   const auto folder = ".dovetail/lists/" + stem_of_key(list) + "/";
   char target[256];
@@ -143,7 +143,7 @@ std::vector<std::string> Store::items(const std::string& list, std::uint64_t sta
   }
 }
 
-void Store::remove_list(const std::string& list) {
+void LocalStore::remove_list(const std::string& list) {
   auto& blocks = pool();
   auto folder = list_folder(list);
   folder.pop_back();
@@ -158,9 +158,9 @@ void Store::remove_list(const std::string& list) {
   ring("list " + list);
 }
 
-std::vector<std::string> Store::wait_items(const std::string& list, std::uint64_t count,
-                                           std::uint64_t start, double timeout,
-                                           const Interrupt& interrupt) {
+std::vector<std::string> LocalStore::wait_items(const std::string& list, std::uint64_t count,
+                                                std::uint64_t start, double timeout,
+                                                const Interrupt& interrupt) {
   std::vector<std::string> found;
   const auto ready = [&] {
     auto more = items(list, start + found.size());

@@ -72,13 +72,13 @@ std::uint64_t bytes_of_arrays(const Header& header) {
 
 }  // namespace
 
-std::optional<Value> Store::open_value(const std::string& key, bool header_only) {
+std::optional<Value> LocalStore::open_value(const std::string& key, bool header_only) {
   const auto name = file_of_stem(stem_for_reading(key));
   return options_.poll ? open_served(name, key, header_only) : open_held(name, key, header_only);
 }
 
-std::optional<Value> Store::open_held(const std::string& name, const std::string& key,
-                                      bool header_only) {
+std::optional<Value> LocalStore::open_held(const std::string& name, const std::string& key,
+                                           bool header_only) {
   const Deadline deadline(patience_with_writers);
   for (int attempt = 0;; ++attempt) {
     Fd file(openat(folder_.get(), name.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK));
@@ -114,8 +114,8 @@ std::optional<Value> Store::open_held(const std::string& name, const std::string
   }
 }
 
-std::optional<Value> Store::open_served(const std::string& name, const std::string& key,
-                                        bool header_only) {
+std::optional<Value> LocalStore::open_served(const std::string& name, const std::string& key,
+                                             bool header_only) {
   const Deadline deadline(patience_with_caches);
   for (;;) {
     Fd file(openat(folder_.get(), name.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK));
@@ -143,7 +143,8 @@ std::optional<Value> Store::open_served(const std::string& name, const std::stri
   }
 }
 
-Value Store::load(Fd file, const struct stat& status, const std::string& key, bool header_only) {
+Value LocalStore::load(Fd file, const struct stat& status, const std::string& key,
+                       bool header_only) {
   try {
     const auto size = static_cast<std::uint64_t>(status.st_size);
     Value value;
@@ -198,11 +199,11 @@ Value Store::load(Fd file, const struct stat& status, const std::string& key, bo
   }
 }
 
-void Store::throw_not_found(const std::string& key) {
+void LocalStore::throw_not_found(const std::string& key) {
   throw Error(Status::key_not_found, "there is no value '" + key + "' in " + options_.label);
 }
 
-Value Store::get(const std::string& key) {
+Value LocalStore::get(const std::string& key) {
   const Stopwatch stopwatch(counters_.ns_got);
   auto value = open_value(key, false);
   if (!value) throw_not_found(key);
@@ -211,14 +212,14 @@ Value Store::get(const std::string& key) {
   return std::move(*value);
 }
 
-Value Store::stat(const std::string& key) {
+Value LocalStore::stat(const std::string& key) {
   auto value = open_value(key, true);
   if (!value) throw_not_found(key);
   return std::move(*value);
 }
 
-Value Store::wait(const std::string& key, double timeout,
-                  const std::optional<std::string>& newer_than, const Interrupt& interrupt) {
+Value LocalStore::wait(const std::string& key, double timeout,
+                       const std::optional<std::string>& newer_than, const Interrupt& interrupt) {
   std::optional<Value> value;
   const auto is_wanted = [&] {
     return value.has_value() && (!newer_than || value->version != *newer_than);
@@ -242,8 +243,8 @@ Value Store::wait(const std::string& key, double timeout,
   return std::move(*value);
 }
 
-bool Store::wait_until(const std::string& stem, double timeout, const Interrupt& interrupt,
-                       const std::function<bool()>& ready) {
+bool LocalStore::wait_until(const std::string& stem, double timeout, const Interrupt& interrupt,
+                            const std::function<bool()>& ready) {
   if (ready()) return true;
   const Stopwatch stopwatch(counters_.ns_waited);
   const Deadline deadline(timeout);
@@ -266,24 +267,26 @@ bool Store::wait_until(const std::string& stem, double timeout, const Interrupt&
 }
 
 // The same in every process and language that shares the page: FNV-1a.
-Bell& Store::bell_of(const std::string& stem) {
+Bell& LocalStore::bell_of(const std::string& stem) {
   std::uint64_t hash = 0xcbf29ce484222325ULL;
   for (const char c : stem) hash = (hash ^ static_cast<unsigned char>(c)) * 0x100000001b3ULL;
   return control_->bells[hash % bell_count];
 }
 
-void Store::ring(const std::string& stem) {
+void LocalStore::ring(const std::string& stem) {
   if (!options_.poll) bell_of(stem).ring();
 }
 
-bool Store::exists(const std::string& key) { return has_file(file_of_stem(stem_for_reading(key))); }
+bool LocalStore::exists(const std::string& key) {
+  return has_file(file_of_stem(stem_for_reading(key)));
+}
 
-bool Store::has_file(const std::string& name) {
+bool LocalStore::has_file(const std::string& name) {
   return is_named(name) || (options_.poll && comes_back(name));
 }
 
 // Whether a file that was missing just now is there after all.
-bool Store::comes_back(const std::string& name) {
+bool LocalStore::comes_back(const std::string& name) {
   const Deadline deadline(seen_.contain(name) ? patience_with_names : patience_with_new_names);
   for (auto span = first_pause_ns; !is_named(name); span = std::min(2 * span, longest_pause_ns)) {
     if (deadline.passed()) {
@@ -295,12 +298,12 @@ bool Store::comes_back(const std::string& name) {
   return true;
 }
 
-bool Store::is_named(const std::string& name) {
+bool LocalStore::is_named(const std::string& name) {
   struct stat status{};
   return fstatat(folder_.get(), name.c_str(), &status, AT_SYMLINK_NOFOLLOW) == 0;
 }
 
-std::vector<std::string> Store::keys(const std::string& prefix) {
+std::vector<std::string> LocalStore::keys(const std::string& prefix) {
   std::vector<std::string> keys;
   for (const auto& name : list_directory(folder_.get())) {
     const auto stem = stem_of_file(name);
@@ -311,7 +314,7 @@ std::vector<std::string> Store::keys(const std::string& prefix) {
   return keys;
 }
 
-std::vector<ForeignFile> Store::foreign_files() {
+std::vector<ForeignFile> LocalStore::foreign_files() {
   std::vector<ForeignFile> files;
   for (const auto& name : list_directory(folder_.get())) {
     if (name == ".dovetail") continue;

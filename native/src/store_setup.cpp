@@ -16,7 +16,7 @@
 
 namespace dovetail {
 
-Store::Store(StoreOptions options) : options_(std::move(options)) {
+LocalStore::LocalStore(LocalStoreOptions options) : options_(std::move(options)) {
   make_directories(options_.path, 0700);
   folder_ = open_directory(options_.path);
   kind_ = shared_file_system_of(folder_.get());
@@ -28,7 +28,7 @@ Store::Store(StoreOptions options) : options_(std::move(options)) {
   if (options_.own_folder || options_.capacity != 0) pool();
 }
 
-Store::~Store() {
+LocalStore::~LocalStore() {
   if (generation_ != fork_generation()) leave_to_parent();
   pool_.reset();
   if (control_ == nullptr) return;
@@ -41,12 +41,12 @@ Store::~Store() {
 
 // In a forked child. What the parent made is the parent's; it may even have been in the middle of a
 // change, by a thread that does not exist here. So it is neither used nor taken apart.
-void Store::leave_to_parent() {
+void LocalStore::leave_to_parent() {
   (void)pool_.release();
   (void)list_ends_.release();
 }
 
-BlockPool& Store::pool() {
+BlockPool& LocalStore::pool() {
   if (ready_.load(std::memory_order_acquire) && generation_ == fork_generation()) return *pool_;
   const auto setup = hold_setup();
   if (ready_.load() && generation_ == fork_generation()) return *pool_;
@@ -61,7 +61,7 @@ BlockPool& Store::pool() {
   return *pool_;
 }
 
-void Store::map_control() {
+void LocalStore::map_control() {
   try {
     make_directory_at(folder_.get(), ".dovetail");
   } catch (const Error& error) {
@@ -125,22 +125,22 @@ void Store::map_control() {
   }
 }
 
-std::uint64_t Store::capacity() {
+std::uint64_t LocalStore::capacity() {
   if (ready_.load()) return control_->account.capacity.load();
   // Nothing was written yet through this handle: a folder to read is left as it is.
   return options_.capacity != 0 ? options_.capacity : default_capacity(folder_.get(), kind_);
 }
 
-std::uint64_t Store::bytes_held() {
+std::uint64_t LocalStore::bytes_held() {
   if (!ready_.load()) return own_bytes();
   return control_->account.allocated.load();
 }
 
-std::uint64_t Store::blocks_recycled() { return ready_.load() ? pool_->recycled.load() : 0; }
+std::uint64_t LocalStore::blocks_recycled() { return ready_.load() ? pool_->recycled.load() : 0; }
 
 // Makes room: what died with its owner, what was parked; then counts anew what is left, and what
 // may be held in all if nobody has chosen.
-void Store::reclaim() {
+void LocalStore::reclaim() {
   pool_->sweep();
   pool_->drop_parked_blocks();
   const auto held = own_bytes();
@@ -150,7 +150,7 @@ void Store::reclaim() {
   }
 }
 
-std::string Store::explain_full(std::uint64_t needed) {
+std::string LocalStore::explain_full(std::uint64_t needed) {
   const auto capacity = control_->account.capacity.load();
   const auto held = control_->account.allocated.load();
   const auto space = space_of(folder_.get());
@@ -186,13 +186,13 @@ std::string Store::explain_full(std::uint64_t needed) {
          "with another ?capacity=";
 }
 
-void Store::flush() {
+void LocalStore::flush() {
   if (syncfs(folder_.get()) != 0) throw_system_error("cannot flush", options_.path, errno);
 }
 
 // Visits the values that Dovetail wrote, with the bytes allocated to each; files of others and
 // damaged ones are passed over.
-void Store::for_each_own_value(
+void LocalStore::for_each_own_value(
     const std::function<void(const std::string& name, std::uint64_t bytes)>& visit) {
   for (const auto& name : list_directory(folder_.get())) {
     if (!stem_of_file(name)) continue;
@@ -209,7 +209,7 @@ void Store::for_each_own_value(
   }
 }
 
-std::uint64_t Store::own_bytes() {
+std::uint64_t LocalStore::own_bytes() {
   auto bytes = bytes_below(folder_.get(), ".dovetail/blocks") +
                bytes_below(folder_.get(), ".dovetail/parked");
   for_each_own_value([&](const std::string&, std::uint64_t held) { bytes += held; });
@@ -218,7 +218,7 @@ std::uint64_t Store::own_bytes() {
 
 // Other threads and processes may be in the middle of a call: they find the folder gone, and say
 // so.
-void Store::destroy() {
+void LocalStore::destroy() {
   for_each_own_value(
       [&](const std::string& name, std::uint64_t) { unlinkat(folder_.get(), name.c_str(), 0); });
   remove_tree_at(folder_.get(), ".dovetail");

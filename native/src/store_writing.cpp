@@ -31,7 +31,7 @@ void write_all(int file, const std::uint8_t* bytes, std::size_t size, std::uint6
 }  // namespace
 
 // A hybrid clock: later than the version before, whatever the wall clock does.
-std::uint64_t Store::next_version() {
+std::uint64_t LocalStore::next_version() {
   const auto now = static_cast<std::uint64_t>(wall_clock_ns());
   auto last = control_->clock.load(std::memory_order_relaxed);
   for (;;) {
@@ -40,8 +40,8 @@ std::uint64_t Store::next_version() {
   }
 }
 
-std::string Store::put(const std::string& key, std::vector<Piece> pieces,
-                       const Metadata& metadata) {
+std::string LocalStore::put(const std::string& key, std::vector<Piece> pieces,
+                            const Metadata& metadata) {
   const Stopwatch stopwatch(counters_.ns_put);
   auto& blocks = pool();
   const auto stem = stem_for_writing(key);
@@ -81,8 +81,8 @@ std::string Store::put(const std::string& key, std::vector<Piece> pieces,
   return version;
 }
 
-std::string Store::publish(const std::shared_ptr<Block>& block, const std::string& stem,
-                           bool cut_off) {
+std::string LocalStore::publish(const std::shared_ptr<Block>& block, const std::string& stem,
+                                bool cut_off) {
   const auto version = version_text(next_version(), block->inode);
   stamp_version(block->bytes, version);
   pool_->release(*block);
@@ -94,7 +94,7 @@ std::string Store::publish(const std::shared_ptr<Block>& block, const std::strin
 
 // Where a mapped write could hit a full file system, or is not seen by others: a new file each
 // time.
-std::string Store::write_plain(std::size_t size, const std::string& stem, const Fill& fill) {
+std::string LocalStore::write_plain(std::size_t size, const std::string& stem, const Fill& fill) {
   auto number = next_version();
   if (options_.poll) number ^= std::hash<std::string>{}(random_name()) & 0xFF;  // no common clock
   std::string version;
@@ -131,10 +131,10 @@ std::string Store::write_plain(std::size_t size, const std::string& stem, const 
   return version;
 }
 
-std::unique_ptr<Reservation> Store::reserve(const std::string& key, std::vector<Piece> pieces,
-                                            const Metadata& metadata) {
+std::unique_ptr<Reservation> LocalStore::reserve(const std::string& key, std::vector<Piece> pieces,
+                                                 const Metadata& metadata) {
   auto& blocks = pool();
-  std::unique_ptr<Reservation> reservation(new Reservation(*this));
+  std::unique_ptr<LocalReservation> reservation(new LocalReservation(*this));
   reservation->stem_ = stem_for_writing(key);
   for (auto& piece : pieces) piece.nbytes = bytes_of(piece);
   reservation->layout_ = lay_out(pieces, metadata);
@@ -155,14 +155,14 @@ std::unique_ptr<Reservation> Store::reserve(const std::string& key, std::vector<
   return reservation;
 }
 
-Reservation::~Reservation() {
+LocalReservation::~LocalReservation() {
   try {
     abort();
   } catch (const Error&) {  // nothing was published; the sweep removes what is left
   }
 }
 
-std::string Reservation::commit(bool written_to) {
+std::string LocalReservation::commit(bool written_to) {
   if (memory_ == nullptr)
     throw Error(Status::closed, "the reservation is already published or given up");
   if (generation_ != fork_generation()) {
@@ -191,7 +191,7 @@ std::string Reservation::commit(bool written_to) {
   return version;
 }
 
-void Reservation::abort() {
+void LocalReservation::abort() {
   if (memory_ == nullptr) return;
   const auto block = std::move(block_);
   memory_->set_writable(false);
@@ -199,7 +199,7 @@ void Reservation::abort() {
   if (block != nullptr && generation_ == fork_generation()) store_.pool_->discard(block);
 }
 
-void Store::remove(const std::string& key) {
+void LocalStore::remove(const std::string& key) {
   auto& blocks = pool();
   const auto name = file_of_stem(stem_for_reading(key));
   while (!blocks.withdraw(folder_.get(), name)) {
@@ -208,7 +208,7 @@ void Store::remove(const std::string& key) {
   seen_.remove(name);
 }
 
-void Store::rename(const std::string& key, const std::string& new_key) {
+void LocalStore::rename(const std::string& key, const std::string& new_key) {
   pool();
   const auto from = file_of_stem(stem_for_reading(key));
   const auto stem = stem_for_writing(new_key);

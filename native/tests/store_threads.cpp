@@ -7,14 +7,14 @@
 
 #include "drivers.hpp"
 #include "error.hpp"
-#include "store.hpp"
+#include "local_store.hpp"
 
 using namespace drivers;
 
 namespace {
 
-dovetail::StoreOptions options_for(const std::string& path) {
-  dovetail::StoreOptions options;
+dovetail::LocalStoreOptions options_for(const std::string& path) {
+  dovetail::LocalStoreOptions options;
   options.path = path;
   options.label = "store";
   options.capacity = 64 << 20;
@@ -30,7 +30,7 @@ void check(const dovetail::Value& value) {
   require(count == count_of(number), "a value is the one that was put");
 }
 
-void work(dovetail::Store& store, std::uint64_t me, std::uint64_t rounds) {
+void work(dovetail::LocalStore& store, std::uint64_t me, std::uint64_t rounds) {
   std::vector<dovetail::Value> held;
   for (std::uint64_t round = 0; round < rounds; ++round) {
     const auto number = me * 1'000'000 + round;
@@ -64,8 +64,8 @@ void work(dovetail::Store& store, std::uint64_t me, std::uint64_t rounds) {
 int main(int argc, char** argv) {
   const auto rounds = argc > 1 ? std::strtoull(argv[1], nullptr, 10) : 200ULL;
   const Folder folder;
-  dovetail::Store shared(options_for(folder.path() + "/s"));
-  dovetail::Store other(options_for(folder.path() + "/s"));
+  dovetail::LocalStore shared(options_for(folder.path() + "/s"));
+  dovetail::LocalStore other(options_for(folder.path() + "/s"));
   constexpr std::uint64_t threads = 4;
   std::vector<std::function<void()>> tasks;
   for (std::uint64_t me = 0; me < threads; ++me) {
