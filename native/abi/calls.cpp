@@ -55,6 +55,8 @@ int status_of(Status status) {
       return DVT_BUSY;
     case Status::capability:
       return DVT_CAPABILITY;
+    case Status::access:
+      return DVT_ACCESS;
     case Status::unavailable:
       return DVT_UNAVAILABLE;
     case Status::model_failed:

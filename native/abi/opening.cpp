@@ -2,6 +2,7 @@
 #include <sys/stat.h>
 
 #include "local_store.hpp"
+#include "redis_store.hpp"
 #include "stores.hpp"
 #include "url.hpp"
 
@@ -28,10 +29,18 @@ std::shared_ptr<OpenStore> open_folder(Url url) {
       new OpenStore{options.label, options.label, options.path, std::move(core)});
 }
 
+std::shared_ptr<OpenStore> open_servers(const Url& url, double timeout) {
+  const auto place = redis::place_of(url);
+  auto core = std::make_unique<redis::RedisStore>(place, timeout);
+  return std::shared_ptr<OpenStore>(new OpenStore{place.url, place.label, "", std::move(core)});
+}
+
 }  // namespace
 
-std::shared_ptr<OpenStore> open_store(const std::string& url) {
-  return open_folder(parse_url(url, Purpose::store));
+std::shared_ptr<OpenStore> open_store(const std::string& text, double timeout) {
+  const auto url = parse_url(text, Purpose::store);
+  const bool is_folder = url.scheme == "shm" || url.scheme == "file";
+  return is_folder ? open_folder(url) : open_servers(url, timeout);
 }
 
 }  // namespace dovetail::abi

@@ -44,6 +44,8 @@ const Variable& variable_named(const std::vector<Variable>& variables, const std
 
 namespace {
 
+constexpr double usual_timeout = 60;
+
 void check_count(const dvt_array* arrays, int count) {
   if (count < 0) refuse("the number of arrays is " + std::to_string(count));
   if (count > 0 && arrays == nullptr) refuse("arrays is NULL");
@@ -108,10 +110,14 @@ std::vector<Variable> variables_in(const std::vector<GivenArray>& arrays,
 }  // namespace
 
 int dvt_store_open(const char* url, dvt_store** store) {
+  return dvt_store_open_within(url, usual_timeout, store);
+}
+
+int dvt_store_open_within(const char* url, double timeout, dvt_store** store) {
   return guarded([&] {
     auto& handle = result(store, "store");
     auto view = std::make_shared<StoreView>();
-    view->store = open_store(text_in(url, "the URL"));
+    view->store = open_store(text_in(url, "the URL"), deadline_in(timeout));
     handle = handle_of(std::move(view));
   });
 }

@@ -21,8 +21,9 @@ struct OpenStore {
   std::atomic<bool> is_closed{false};
 };
 
-// The store that a URL stands for, whichever keeps its values.
-std::shared_ptr<OpenStore> open_store(const std::string& url);
+// The store that a URL stands for, whichever keeps its values. `timeout`: as for
+// dvt_store_open_within.
+std::shared_ptr<OpenStore> open_store(const std::string& url, double timeout);
 
 // A store, or a view of one in which every name begins with a prefix.
 struct StoreView {

@@ -41,6 +41,8 @@ const char* class_of(Status status) {
       return "StreamBusyError";
     case Status::capability:
       return "CapabilityError";
+    case Status::access:
+      return "AccessDeniedError";
     case Status::unavailable:
       return "EngineUnavailableError";
     case Status::model_failed:

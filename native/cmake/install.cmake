@@ -24,6 +24,9 @@ configure_file(cmake/dovetail.pc.in dovetail.pc @ONLY)
 
 install(DIRECTORY include/dovetail DESTINATION "${DOVETAIL_HOME}include")
 install(FILES "$<TARGET_FILE:dovetail>" DESTINATION "${DOVETAIL_LIBRARIES}")
+if(TARGET dovetail_redis)
+  install(TARGETS dovetail_redis LIBRARY DESTINATION "${DOVETAIL_LIBRARIES}")
+endif()
 install(FILES "${CMAKE_CURRENT_BINARY_DIR}/linker/libdovetail.so" DESTINATION "${DOVETAIL_LIBRARIES}")
 install(FILES cmake/dovetailConfig.cmake "${CMAKE_CURRENT_BINARY_DIR}/dovetailConfigVersion.cmake"
         DESTINATION "${DOVETAIL_LIBRARIES}/cmake/dovetail")

@@ -14,6 +14,8 @@ module dovetail_stores
 
   real(c_double), parameter, public :: dvt_for_ever = -1  !< a deadline that is none
 
+  real(c_double), parameter :: usual_timeout = 60
+
   type :: dvt_store
     type(c_ptr) :: handle = c_null_ptr  !< the library's; for the modules of this one only
   contains
@@ -46,17 +48,22 @@ contains
 
   ! --- the store --------------------------------------------------------------------------------
 
-  !> "shm://name", "file:///folder", or a bare name that the environment resolves.
-  subroutine store_open(self, url, stat, errmsg)
+  !> "shm://name", "file:///folder", "redis://host:port/name", or a bare name that the environment
+  !> resolves. `timeout`: seconds for reaching a server, and for which it may be silent or gone.
+  subroutine store_open(self, url, stat, errmsg, timeout)
     class(dvt_store), intent(inout) :: self
     character(*), intent(in) :: url
     integer, intent(out), optional :: stat
     character(*), intent(inout), optional :: errmsg
+    real(c_double), intent(in), optional :: timeout
     integer(c_int) :: ignored
+    real(c_double) :: within
 
     ignored = c_store_close(self%handle)
     self%handle = c_null_ptr
-    call settle(c_store_open(in_c(url), self%handle), stat, errmsg)
+    within = usual_timeout
+    if (present(timeout)) within = timeout
+    call settle(c_store_open(in_c(url), within, self%handle), stat, errmsg)
   end subroutine store_open
 
   !> A view in which every key and list name begins with `prefix`.

@@ -13,9 +13,10 @@ module dovetail_stores_c
   end type dvt_store_statistics
 
   interface
-    function c_store_open(url, store) result(status) bind(C, name="dvt_store_open")
-      import :: c_int, c_char, c_ptr
+    function c_store_open(url, timeout, store) result(status) bind(C, name="dvt_store_open_within")
+      import :: c_int, c_char, c_double, c_ptr
       character(kind=c_char), intent(in) :: url(*)
+      real(c_double), value :: timeout
       type(c_ptr), intent(inout) :: store
       integer(c_int) :: status
     end function c_store_open

@@ -26,6 +26,7 @@ enum class Status {
   busy,
   capability,
   unavailable,
+  access,        // a server did not let us in
   model_failed,  // torch or its compiler refused; the message ends with what it said
   system,        // an unexpected answer of the operating system; `system_error` holds errno
 };

@@ -10,8 +10,12 @@
 namespace dovetail {
 namespace {
 
-constexpr const char* engines_of_python[] = {
-    "bp5", "daos", "dragon", "mpi", "redis", "redis+cluster", "redis+unix", "rediss", "sst"};
+constexpr const char* engines_of_python[] = {"bp5", "daos", "dragon", "mpi", "sst"};
+
+bool is_redis(const std::string& scheme) {
+  return scheme == "redis" || scheme == "rediss" || scheme == "redis+unix" ||
+         scheme == "redis+cluster";
+}
 
 [[noreturn]] void invalid(const std::string& message) { throw Error(Status::invalid_url, message); }
 
@@ -67,19 +71,11 @@ int hexadecimal(char c) {
   return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
 }
 
+// As in a query, where a plus stands for a blank.
 std::string unquoted(std::string_view text) {
-  std::string plain;
-  for (std::size_t i = 0; i < text.size(); ++i) {
-    const bool escapes = text[i] == '%' && i + 2 < text.size() && hexadecimal(text[i + 1]) >= 0 &&
-                         hexadecimal(text[i + 2]) >= 0;
-    if (escapes) {
-      plain += static_cast<char>(hexadecimal(text[i + 1]) * 16 + hexadecimal(text[i + 2]));
-      i += 2;
-    } else {
-      plain += text[i] == '+' ? ' ' : text[i];
-    }
-  }
-  return plain;
+  std::string plain(text);
+  std::replace(plain.begin(), plain.end(), '+', ' ');
+  return percent_decoded(plain);
 }
 
 std::string quoted(const std::string& text) {
@@ -131,7 +127,7 @@ std::vector<std::pair<std::string, std::string>> options_in(const std::string& q
   return options;
 }
 
-Url parse_whole(const std::string& text) {
+Url parse_whole(const std::string& text, Purpose purpose) {
   const auto colon = text.find("://");
   Url url;
   url.scheme = text.substr(0, colon);
@@ -141,18 +137,19 @@ Url parse_whole(const std::string& text) {
   url.location = rest.substr(0, question);
   if (question != std::string::npos) url.options = options_in(rest.substr(question + 1), text);
   if (url.scheme == "shm" || url.scheme == "file") return url;
+  if (purpose == Purpose::store && is_redis(url.scheme)) return url;
   const auto of_python = std::find_if(std::begin(engines_of_python), std::end(engines_of_python),
                                       [&](const char* name) { return url.scheme == name; });
-  if (of_python != std::end(engines_of_python)) {
+  if (of_python != std::end(engines_of_python) || is_redis(url.scheme)) {
     throw Error(Status::unavailable,
-                url.scheme +
-                    ":// is not reached from C, C++ and Fortran: the native client "
-                    "reaches shm:// and file://. Use one of these here, or this one from "
-                    "Python");
+                std::string(is_redis(url.scheme) ? "a stream over " : "") + url.scheme +
+                    ":// is not reached from C, C++ and Fortran: the native client reaches "
+                    "shm://, file:// and, for stores, redis://. Use one of these here, or this "
+                    "one from Python");
   }
-  constexpr const char* reached[] = {"shm", "file"};
+  constexpr const char* reached[] = {"shm", "file", "redis", "redis+unix", "redis+cluster"};
   invalid("no engine for " + url.scheme + "://" + near_match(url.scheme, reached) +
-          "; the native client reaches shm:// and file://");
+          "; the native client reaches shm://, file:// and, for stores, redis://");
 }
 
 std::string resolved(const std::string& name, Purpose purpose) {
@@ -190,6 +187,21 @@ double unit_of(const std::string& unit) {
 }
 
 }  // namespace
+
+std::string percent_decoded(std::string_view text) {
+  std::string plain;
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    const bool escapes = text[i] == '%' && i + 2 < text.size() && hexadecimal(text[i + 1]) >= 0 &&
+                         hexadecimal(text[i + 2]) >= 0;
+    if (escapes) {
+      plain += static_cast<char>(hexadecimal(text[i + 1]) * 16 + hexadecimal(text[i + 2]));
+      i += 2;
+    } else {
+      plain += text[i];
+    }
+  }
+  return plain;
+}
 
 std::string Url::text() const {
   auto text = scheme + "://" + location;
@@ -259,7 +271,7 @@ Url Url::without(std::string_view name) const {
 
 Url parse_url(const std::string& text, Purpose purpose) {
   const bool is_url = text.find("://") != std::string::npos;
-  return parse_whole(is_url ? text : resolved(text, purpose));
+  return parse_whole(is_url ? text : resolved(text, purpose), purpose);
 }
 
 }  // namespace dovetail

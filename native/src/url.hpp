@@ -33,6 +33,9 @@ enum class Purpose { store, stream };
 // that only Python reaches.
 Url parse_url(const std::string& text, Purpose purpose);
 
+// Text in which %41 stands for A.
+std::string percent_decoded(std::string_view text);
+
 // Where a store or a stream of the local engine lies. Throws Error(Status::invalid_url), or
 // Status::unavailable if there is no shared memory.
 std::string folder_of(const Url& url, Purpose purpose);

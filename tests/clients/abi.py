@@ -139,6 +139,7 @@ ARRAY, HANDLE, TEXT = POINTER(Array), c_void_p, c_char_p
 TO_HANDLE, EXTENTS = POINTER(c_void_p), POINTER(c_int64)
 ARGUMENTS: dict[str, list[Any]] = {
     "store_open": [TEXT, TO_HANDLE],
+    "store_open_within": [TEXT, c_double, TO_HANDLE],
     "store_scope": [HANDLE, TEXT, TO_HANDLE],
     "store_close": [HANDLE],
     "store_url": [HANDLE, POINTER(TEXT)],

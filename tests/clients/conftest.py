@@ -7,6 +7,16 @@ from collections.abc import Iterator
 
 import pytest
 from clients import building, engine
+from transport.engines.redis.conftest import (  # noqa: F401  (their servers)
+    cluster,
+    cluster_url,
+    old_server,
+    old_url,
+    tcp_server,
+    tcp_url,
+    unix_server,
+    unix_url,
+)
 
 from dovetail.testing.children import ChildServer
 

@@ -163,6 +163,9 @@ int cpp_last_errno() { return last_errno; }
 int cpp_store_open(const char* url, void** store) {
   return guarded([&] { *store = keep(OpenStore{Store(url), {}, {}}); });
 }
+int cpp_store_open_within(const char* url, double timeout, void** store) {
+  return guarded([&] { *store = keep(OpenStore{Store(url, timeout), {}, {}}); });
+}
 int cpp_store_scope(void* store, const char* prefix, void** scope) {
   return guarded(
       [&] { *scope = keep(OpenStore{in<OpenStore>(store).store.scope(prefix), {}, {}}); });

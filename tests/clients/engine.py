@@ -1,7 +1,8 @@
 """Engines whose every call goes through a client of another language.
 
 ``c+shm://name`` is ``shm://name``, reached by libdovetail; ``cpp+shm://name`` the same by a driver
-in C++. Importing this module registers them, here and in child processes that load it.
+in C++; ``c+redis+unix:///socket`` is a store on a server. Importing this module registers
+them, here and in child processes that load it.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from clients.streams import ClientReader, ClientWriter, ranks_in, tail
 
 from dovetail import native
 from dovetail.transport.contract import (
+    Engine,
     EngineStatus,
     GroupDescription,
     Leftover,
@@ -25,6 +27,7 @@ from dovetail.transport.contract import (
 )
 from dovetail.transport.deadlines import seconds
 from dovetail.transport.engines.local import ENGINE as LOCAL
+from dovetail.transport.engines.redis import ENGINE as REDIS
 from dovetail.transport.policies import Policy
 from dovetail.transport.registry import _registered
 from dovetail.transport.url import URL
@@ -42,22 +45,24 @@ def client_of(language: str) -> abi.Client:
 
 
 class ClientEngine:
-    """The local engine, by way of a client."""
+    """What a client reaches: the local engine, and stores on servers of Redis."""
 
     def __init__(self, language: str) -> None:
         self._language = language
-        self.schemes = tuple(f"{language}+{scheme}" for scheme in LOCAL.schemes)
+        schemes = (*LOCAL.schemes, *REDIS.schemes)
+        self.schemes = tuple(f"{language}+{scheme}" for scheme in schemes)
 
     def _plain(self, url: URL) -> bytes:
         return str(URL(url.scheme.partition("+")[2], url.location, url.options)).encode()
 
     def status(self, scheme: str) -> EngineStatus:
-        plain = LOCAL.status(scheme.partition("+")[2])
-        return plain._replace(scheme=scheme)
+        theirs = scheme.partition("+")[2]
+        engine: Engine = LOCAL if theirs in LOCAL.schemes else REDIS
+        return engine.status(theirs)._replace(scheme=scheme)
 
     def open_store(self, url: URL, timeout: float | None = None) -> ClientStore:
         client = client_of(self._language)
-        handle = client.handle("store_open", self._plain(url))
+        handle = client.handle("store_open_within", self._plain(url), seconds(timeout))
         capabilities = self.status(url.scheme).capabilities
         return ClientStore(client, str(url.without("create")), handle, capabilities)
 

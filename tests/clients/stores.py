@@ -92,7 +92,10 @@ class ClientStore(Closing):
 
     @property
     def path(self) -> Path | None:
-        return Path(self._client.get(ctypes.c_char_p, "store_path", self._handle).decode())
+        try:
+            return Path(self._client.get(ctypes.c_char_p, "store_path", self._handle).decode())
+        except dv.CapabilityError:
+            return None
 
     @property
     def capabilities(self) -> Any:

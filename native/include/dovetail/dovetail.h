@@ -1,10 +1,12 @@
-/* Dovetail for C: stores and streams in shared memory and in folders.
+/* Dovetail for C: stores and streams in shared memory and in folders, and stores on servers.
  *
  *   #include <dovetail/dovetail.h>         cc solver.c $(pkg-config --cflags --libs dovetail)
  *
- * URLs are those of Python: "shm://name?capacity=2GiB", "file:///folder"; a bare name such as
- * "fields" is looked up in the environment, as DOVETAIL_STREAM_FIELDS or DOVETAIL_STORE_FIELDS.
- * Other engines give DVT_UNAVAILABLE.
+ * URLs are those of Python: "shm://name?capacity=2GiB", "file:///folder"; for stores also
+ * "redis://host:port/name", "redis+unix:///socket", "redis+cluster://host,host/name", if hiredis
+ * was there when this library was built. A bare name such as "fields" is looked up in the
+ * environment, as DOVETAIL_STREAM_FIELDS or DOVETAIL_STORE_FIELDS. Other engines give
+ * DVT_UNAVAILABLE.
  *
  * Every call that can fail returns a dvt_status: 0 or DVT_END is success, and what is negative is
  * an error. Results come through the last arguments, which are untouched on failure. Nothing here
@@ -126,13 +128,16 @@ typedef struct dvt_texts dvt_texts;             /* a list of texts */
 #define DVT_FOR_EVER (-1.0)
 #define DVT_VERSION_BYTES 64 /* of a version token, NUL included */
 
-DVT_API int dvt_store_open(const char* url, dvt_store** store);
+DVT_API int dvt_store_open(const char* url, dvt_store** store); /* within 60 s */
+/* A server is reached within `timeout`; and so long it may be silent or gone, in each call. */
+DVT_API int dvt_store_open_within(const char* url, double timeout, dvt_store** store);
 /* A view in which every key and list name begins with `prefix`. To be closed like any store; of no
  * use once the store that was opened is closed. */
 DVT_API int dvt_store_scope(dvt_store* store, const char* prefix, dvt_store** scope);
 DVT_API int dvt_store_close(dvt_store* store); /* values in hand stay valid */
 DVT_API int dvt_store_url(dvt_store* store, const char** url);
-DVT_API int dvt_store_path(dvt_store* store, const char** path); /* the folder of the values */
+/* The folder of the values; DVT_CAPABILITY where there is none. */
+DVT_API int dvt_store_path(dvt_store* store, const char** path);
 
 /* Publishes `count` arrays under a key at once, replacing what was there. `version`, if it is not
  * NULL, takes DVT_VERSION_BYTES: the token of the new value. One copy, into the store. */
@@ -149,7 +154,8 @@ DVT_API int dvt_reservation_array(dvt_reservation* reservation, const char* name
 DVT_API int dvt_reservation_commit(dvt_reservation* reservation, int written_to, char* version);
 DVT_API int dvt_reservation_close(dvt_reservation* reservation); /* not committed: given up */
 
-DVT_API int dvt_store_get(dvt_store* store, const char* key, dvt_value** value); /* no copy */
+/* No copy; of what lies on a server, one. */
+DVT_API int dvt_store_get(dvt_store* store, const char* key, dvt_value** value);
 /* Waits until the key exists, or, with `newer_than`, holds another version than that. */
 DVT_API int dvt_store_wait(dvt_store* store, const char* key, double timeout,
                            const char* newer_than, dvt_value** value);

@@ -138,9 +138,10 @@ Named room(std::string name, Extents shape, Order order = Order::row_major) {
 
 class Store {
  public:
-  explicit Store(const std::string& url) {
+  // `timeout`: for reaching a server, and how long it may be silent or gone in each call.
+  explicit Store(const std::string& url, double timeout = 60) {
     dvt_store* handle = nullptr;
-    detail::check(dvt_store_open(url.c_str(), &handle));
+    detail::check(dvt_store_open_within(url.c_str(), timeout, &handle));
     handle_.reset(handle);
   }
 
