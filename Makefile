@@ -21,7 +21,7 @@ BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --disable-pip-version-check --constraint constraints.txt
 COMPILERS := $(if $(filter default,$(origin CXX)),c++ g++ clang++,$(CXX))
 
-NATIVE_CODE := $(shell find native tests/clients examples -name "*.cpp" -o -name "*.hpp" -o -name "*.h" -o -name "*.c")
+NATIVE_CODE := $(shell find native tests/clients tests/embedding examples -name "*.cpp" -o -name "*.hpp" -o -name "*.h" -o -name "*.c")
 # With the folders, so that a file that goes away counts as a change too.
 NATIVE := $(shell find native -not -name '.*')
 
@@ -37,7 +37,7 @@ test: environment
 	$(BIN)/python -m pytest $(ARGS)
 
 test-native: environment
-	$(BIN)/python -m pytest tests/native tests/clients tests/fortran \
+	$(BIN)/python -m pytest tests/native tests/clients tests/embedding tests/fortran \
 	  tests/model/test_c.py tests/model/test_cpp.py tests/model/test_fortran.py $(ARGS)
 
 check: environment

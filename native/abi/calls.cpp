@@ -61,6 +61,8 @@ int status_of(Status status) {
       return DVT_UNAVAILABLE;
     case Status::model_failed:
       return DVT_MODEL_FAILED;
+    case Status::python_failed:
+      return DVT_PYTHON_FAILED;
     case Status::system:
       return DVT_SYSTEM;
   }
@@ -237,11 +239,11 @@ int dvt_last_errno(void) { return dovetail::abi::last_errno; }
 
 const char* dvt_status_name(int status) {
   constexpr const char* names[] = {
-      "ok",       "argument",    "invalid URL",    "invalid key", "unsupported",
-      "coverage", "capability",  "unavailable",    "access",      "absent",
-      "full",     "corrupt",     "format version", "timeout",     "closed",
-      "stopped",  "lost",        "expelled",       "busy",        "system",
-      "internal", "model failed"};
+      "ok",       "argument",     "invalid URL",    "invalid key", "unsupported",
+      "coverage", "capability",   "unavailable",    "access",      "absent",
+      "full",     "corrupt",      "format version", "timeout",     "closed",
+      "stopped",  "lost",         "expelled",       "busy",        "system",
+      "internal", "model failed", "python failed"};
   if (status == DVT_END) return "end";
   if (status > 0 || -status >= static_cast<int>(std::size(names))) return "unknown";
   return names[-status];

@@ -47,6 +47,8 @@ const char* class_of(Status status) {
       return "EngineUnavailableError";
     case Status::model_failed:
       return "ModelFailedError";
+    case Status::python_failed:  // of other languages alone
+      return "DovetailError";
     case Status::argument:
       return nullptr;
     case Status::system:

@@ -3,6 +3,7 @@
 #include <ISO_Fortran_binding.h>
 #include <dovetail/dovetail.h>
 #include <dovetail/model.h>
+#include <dovetail/python.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -31,6 +32,8 @@ int dvtf_reserve(dvt_store* store, const char* key, const described* arrays, int
                  const char* attrs, dvt_reservation** reservation);
 int dvtf_run(dvt_model* model, described* inputs, int input_count, described* outputs,
              int output_count);
+int dvtf_python_call(const char* function, const described* arrays, int count, const char* settings,
+                     const char** answer);
 const char* dvtf_complaint(void);
 
 static _Thread_local char complaint[512];
@@ -305,4 +308,11 @@ int dvtf_run(dvt_model* model, described* inputs, int input_count, described* ou
   if (status == DVT_OK) status = gather(given, inputs, input_count);
   if (status == DVT_OK) status = gather(made, outputs, output_count);
   return status == DVT_OK ? dvt_model_run(model, given, input_count, made, output_count) : status;
+}
+
+int dvtf_python_call(const char* function, const described* arrays, int count, const char* settings,
+                     const char** answer) {
+  dvt_array all[MOST_ARRAYS];
+  const int status = gather(all, arrays, count);
+  return status == DVT_OK ? dvt_python_call(function, all, count, settings, answer) : status;
 }

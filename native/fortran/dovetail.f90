@@ -19,7 +19,7 @@ module dovetail
     dvt_argument, dvt_invalid_url, dvt_invalid_key, dvt_unsupported, dvt_coverage, &
     dvt_capability, dvt_unavailable, dvt_access, dvt_absent, dvt_full, dvt_corrupt, &
     dvt_format_version, dvt_timeout, dvt_closed, dvt_stopped, dvt_lost, dvt_expelled, dvt_busy, &
-    dvt_system, dvt_internal, dvt_fall_back, dvt_model_failed
+    dvt_system, dvt_internal, dvt_fall_back, dvt_model_failed, dvt_python_failed
   use dovetail_arrays, only: dvt_dtype_name, dvt_bool, dvt_int8, dvt_int16, dvt_int32, dvt_int64, &
     dvt_uint8, dvt_uint16, dvt_uint32, dvt_uint64, dvt_float16, dvt_bfloat16, dvt_float32, &
     dvt_float64, dvt_complex64, dvt_complex128
@@ -34,6 +34,7 @@ module dovetail
     dvt_stream_open, dvt_stream_ended, dvt_stream_failed, dvt_stream_lost, dvt_group_joining, &
     dvt_group_live, dvt_group_left, dvt_group_failed, dvt_group_expelled, dvt_group_lost
   use dovetail_models, only: dvt_model, dvt_model_statistics
+  use dovetail_python, only: dvt_python_call
   implicit none
   public
 end module dovetail

@@ -32,6 +32,7 @@ module dovetail_status
   integer, parameter, public :: dvt_system = -19          !< the system refused
   integer, parameter, public :: dvt_internal = -20        !< a defect of this library
   integer, parameter, public :: dvt_model_failed = -21    !< a model was not compiled or run
+  integer, parameter, public :: dvt_python_failed = -22   !< what was called in Python raised
 
   interface
     function c_last_error() result(text) bind(C, name="dvt_last_error")

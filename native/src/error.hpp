@@ -26,9 +26,10 @@ enum class Status {
   busy,
   capability,
   unavailable,
-  access,        // a server did not let us in
-  model_failed,  // torch or its compiler refused; the message ends with what it said
-  system,        // an unexpected answer of the operating system; `system_error` holds errno
+  access,         // a server did not let us in
+  model_failed,   // torch or its compiler refused; the message ends with what it said
+  python_failed,  // a function of Python raised; the message ends with its traceback
+  system,         // an unexpected answer of the operating system; `system_error` holds errno
 };
 
 class Error : public std::runtime_error {

@@ -60,7 +60,8 @@ typedef enum dvt_status {
   DVT_BUSY = -18,           /* the stream has a writer, or unread steps */
   DVT_SYSTEM = -19,         /* the system refused: see dvt_last_errno */
   DVT_INTERNAL = -20,       /* a defect of this library */
-  DVT_MODEL_FAILED = -21    /* a model could not be compiled or run: see model.h */
+  DVT_MODEL_FAILED = -21,   /* a model could not be compiled or run: see model.h */
+  DVT_PYTHON_FAILED = -22   /* a function of Python raised, or is not there: see python.h */
 } dvt_status;
 
 DVT_API const char* dvt_version(void);

@@ -38,6 +38,7 @@ struct PeerLostError : Error { using Error::Error; };           // the other sid
 struct ReaderExpelledError : Error { using Error::Error; };     // held the producer up too long
 struct StreamBusyError : Error { using Error::Error; };         // it has a writer, or unread steps
 struct ModelFailedError : Error { using Error::Error; };        // it could not be compiled or run
+struct PythonFailedError : Error { using Error::Error; };       // what it called raised
 // clang-format on
 
 class SystemError : public Error {  // the system refused
@@ -94,6 +95,8 @@ namespace detail {
       throw StreamBusyError(status, message);
     case DVT_MODEL_FAILED:
       throw ModelFailedError(status, message);
+    case DVT_PYTHON_FAILED:
+      throw PythonFailedError(status, message);
     case DVT_SYSTEM:
       throw SystemError(status, message, dvt_last_errno());
     default:
