@@ -104,9 +104,11 @@ def outcome_of(request, lent):
             arguments[array["name"]], lent[array["name"]] = view_of(array)
         except ImportError as error:
             return "unavailable", (
-                f"{sys.executable} has no {error.name}, which arrays for Python take: install "
-                f"{error.name} there, or name another Python with DOVETAIL_PYTHON"
+                f"{sys.executable} cannot import {error.name or 'numpy'}, which arrays for Python "
+                f"take: install it there, or name another Python with DOVETAIL_PYTHON ({error})"
             )
+        except Exception as error:
+            return "failed", f"no view of {array['name']!r} was made: {sentence(error)}"
     try:
         returned = function_of(request["function"])(**arguments)
         if not request["answered"]:

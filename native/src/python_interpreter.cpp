@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "error.hpp"
+#include "fork.hpp"
 #include "python_calls.hpp"
 #include "python_program.hpp"
 
@@ -34,11 +35,13 @@ places = [get("LIBDIR"), os.path.join(get("LIBDIR") or "", get("MULTIARCH") or "
 paths = [os.path.join(place, name + end) for name in names if name and ".so" in name
          for place in places if place for end in ("", ".1.0")]
 print(json.dumps({"program": sys.executable, "version": sys.version.split()[0],
+                  "minor": sys.version_info[1] if sys.version_info[0] == 3 else 0,
                   "library": next(filter(os.path.isfile, paths), "")}))
 )python";
 
 struct Found {
   std::string program, version, library;
+  int minor;  // of Python 3
 };
 
 Found ask_python() {
@@ -50,7 +53,8 @@ Found ask_python() {
                 "status " +
                     std::to_string(answer.status) + ": " + answer.errors.substr(0, 400));
   }
-  return {json.value("program", ""), json.value("version", ""), json.value("library", "")};
+  return {json.value("program", ""), json.value("version", ""), json.value("library", ""),
+          json.value("minor", 0)};
 }
 
 int find_loaded(dl_phdr_info* info, std::size_t, void* found) {
@@ -76,6 +80,12 @@ class Python {
   }
 
   PythonAnswer call(const std::string& request) const {
+    if (started_ && fork_generation() != born_) {
+      throw Error(
+          Status::unavailable,
+          "this process was forked from one that had started Python, which does not survive "
+          "that: let the parent call, or fork before the first call");
+    }
     if (runs_() == 0) {
       throw Error(Status::unavailable,
                   "the Python of this process has ended: nothing starts it again");
@@ -124,6 +134,11 @@ class Python {
 
   void start(void* loaded) {
     const auto found = ask_python();
+    if (found.minor < 11) {
+      throw Error(Status::unavailable, found.program + " is Python " + found.version +
+                                           ": it takes 3.11 or newer. Name another Python with "
+                                           "DOVETAIL_PYTHON");
+    }
     if (::dlsym(loaded, "Py_IsInitialized") == nullptr) {
       if (found.library.empty()) {
         throw Error(Status::unavailable,
@@ -142,6 +157,8 @@ class Python {
       resolve(loaded, found.library);
     }
     begin(loaded, found.program);
+    started_ = true;
+    born_ = fork_generation();
     // As for `python -c`.
     run("import os, sys\n"
         "if not sys.flags.safe_path: sys.path.insert(0, os.getcwd())\n"
@@ -259,6 +276,8 @@ class Python {
     return {outcome, said.substr(line + 1)};
   }
 
+  bool started_ = false;    // here, and not by somebody else
+  std::uint64_t born_ = 0;  // after so many forks
   int (*runs_)() = nullptr;
   int (*enter_)() = nullptr;
   void (*leave_)(int) = nullptr;

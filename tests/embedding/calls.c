@@ -1,5 +1,6 @@
 /* calls FUNCTION SETTINGS [FUNCTION SETTINGS ...]: calls each, and tells what came of it.
- * calls threads NUMBER TURNS: from as many threads, each as often. */
+ * calls threads NUMBER TURNS: from as many threads, each as often.
+ * calls fork: from a child of a process that has called. */
 #define _GNU_SOURCE
 #include <dovetail/python.h>
 #include <fenv.h>
@@ -8,6 +9,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 static void tell(int status, const char* answer) {
   printf("%s: %s\n", dvt_status_name(status), status < 0 ? dvt_last_error() : answer);
@@ -56,6 +59,16 @@ int main(int argc, char** argv) {
        .rank = 2,
        .shape = shape,
        .order = DVT_COLUMN_MAJOR}};
+  if (strcmp(argv[1], "fork") == 0) {
+    const char* answer;
+    int ended;
+    if (dvt_python_call("functions:nothing", NULL, 0, NULL, &answer) < 0) return 1;
+    if (fork() == 0) {
+      tell(dvt_python_call("functions:nothing", NULL, 0, NULL, &answer), "called");
+      _exit(0);
+    }
+    return wait(&ended) < 0 || ended != 0;
+  }
   if (strcmp(argv[1], "threads") == 0) {
     turns = atoi(argv[3]);
     return threads(atoi(argv[2]));

@@ -101,3 +101,11 @@ def count(own, turns=1):
 
 def how_many(**_):
     return counted
+
+
+def stage(url, u, **_):
+    import dovetail as dv
+
+    with dv.open_store(url) as store:
+        store.put("u", u)
+        return store.get_array("u")

@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 from clients import abi, building
 
+import dovetail as dv
 from dovetail import native
 
 HERE = Path(__file__).parent
@@ -139,6 +140,17 @@ def test_threads_take_turns(program: Path) -> None:
     assert run(program, "threads", 8, 100) == "ok: 800\n"
 
 
+def test_a_forked_child_is_refused(program: Path) -> None:
+    assert "this process was forked from one that had started Python" in run(program, "fork")
+
+
+def test_python_in_the_solver_uses_stores_as_any_other(program: Path, shm_url: str) -> None:
+    said = run(program, "functions:stage", json.dumps({"url": shm_url}))
+    assert said.startswith("ok: [[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]]")
+    with dv.open_store(shm_url) as store:
+        assert store.get_array("u").tolist() == [[1, 2, 3], [4, 5, 6]]
+
+
 def test_modules_are_found_through_pythonpath_too(program: Path, tmp_path: Path) -> None:
     said = run(program, "functions:nothing", "{}", folder=tmp_path, PYTHONPATH=str(HERE))
     assert said.startswith("ok: null")
@@ -166,6 +178,13 @@ def test_without_a_python_it_says_what_to_do(program: Path, tmp_path: Path) -> N
     said = run(program, "functions:say", "{}", DOVETAIL_PYTHON=str(static))
     assert "has no shared library" in said
     assert "DOVETAIL_PYTHON" in said
+
+
+def test_a_python_without_numpy_is_told_what_it_lacks(program: Path, tmp_path: Path) -> None:
+    (tmp_path / "numpy.py").write_text("raise ModuleNotFoundError('none', name='numpy')\n")
+    said = run(program, "functions:nothing", "{}", folder=tmp_path)
+    assert said.startswith("unavailable: ")
+    assert "cannot import numpy, which arrays for Python take: install it there" in said
 
 
 @pytest.fixture

@@ -10,7 +10,8 @@
  * The interpreter is that of this process, if it runs one. Otherwise the Python in PATH (or
  * DOVETAIL_PYTHON) is started inside this process at the first call, with the packages that it has;
  * it takes its shared library, and NumPy. It runs until the process ends, and is never ended
- * before: what Python registers with atexit is not called. This library itself needs no Python.
+ * before: what Python registers with atexit is not called. It does not survive fork(). This library
+ * itself needs no Python.
  *
  * Calls may come from any thread; they take turns as threads of Python do. What dovetail.h says of
  * statuses and errors holds here. Only what would end any process ends this one: a function that
