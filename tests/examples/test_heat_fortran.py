@@ -19,7 +19,7 @@ SECONDS = 150
 
 pytestmark = [
     pytest.mark.requires("gfortran", "mpifort", "torch"),
-    pytest.mark.timeout(300),
+    pytest.mark.timeout(600),
 ]
 
 
@@ -47,7 +47,7 @@ def network(tmp_path_factory: pytest.TempPathFactory) -> Path:
         [sys.executable, HERE / "trainer.py", "export", path],
         [program, "model", "compile", path, "--device", "cpu", "--threads", "1"],
     ):
-        done = subprocess.run(command, capture_output=True, check=False, text=True, timeout=200)
+        done = subprocess.run(command, capture_output=True, check=False, text=True, timeout=400)
         assert done.returncode == 0, done.stdout + done.stderr
     return path
 

@@ -17,7 +17,10 @@ from dovetail import native
 
 HERE = Path(__file__).parents[2] / "examples" / "tight"
 
-pytestmark = pytest.mark.requires("gfortran", "mpifort", "mpi", "torch")
+pytestmark = [
+    pytest.mark.requires("gfortran", "mpifort", "mpi", "torch"),
+    pytest.mark.timeout(400),
+]
 
 
 def test_the_ranks_of_a_solver_train_one_network(tmp_path: Path) -> None:
@@ -39,7 +42,7 @@ def test_the_ranks_of_a_solver_train_one_network(tmp_path: Path) -> None:
             "LD_LIBRARY_PATH": os.fspath(mpi_by_its_common_name(tmp_path / "rod")),
         },
         text=True,
-        timeout=100,
+        timeout=150,
     )
     assert done.returncode == 0, done.stdout + done.stderr
     said = re.findall(r"^rank (\d), step (\d+): (.*)$", done.stdout, re.MULTILINE)
