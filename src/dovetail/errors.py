@@ -24,6 +24,7 @@
     ├── ModelFailedError           (RuntimeError)       a model could not be exported, compiled or run
     ├── NonFiniteSampleError       (ValueError)         a sample with NaN or infinity in it, where that raises
     ├── InvalidWorkflowError       (ValueError)         a workflow that cannot run as it is written
+    │   └── InvalidMachineError                         a machine profile that cannot be right
     ├── WorkflowFailedError        (RuntimeError)       a component failed, and the run with it
     └── OutsideRunError            (RuntimeError)       this process is no component of a running workflow
 
@@ -149,6 +150,10 @@ class InvalidWorkflowError(DovetailError, ValueError):
         return "\n".join(self.problems)
 
 
+class InvalidMachineError(InvalidWorkflowError):
+    """A machine profile that cannot be right, or that is nowhere to be found."""
+
+
 class WorkflowFailedError(DovetailError, RuntimeError):
     """A run that failed, or was interrupted. The message ends with the component's last lines."""
 
@@ -166,6 +171,7 @@ __all__ = [
     "EngineUnavailableError",
     "FormatVersionError",
     "InvalidKeyError",
+    "InvalidMachineError",
     "InvalidURLError",
     "InvalidWorkflowError",
     "KeyNotFoundError",

@@ -163,7 +163,7 @@ def test_the_plan_shows_every_rank_its_cores_and_its_wiring(dovetail: Any, flow:
     assert "fields  simulation  analysis  shm://coupled-TIME.fields" in lines
     document = dovetail.json("plan", file)
     assert document["components"][0]["placed"] == [
-        {"rank": 0, "cores": [core], "log": "logs/simulation.0.log"}
+        {"rank": 0, "cores": [core], "log": "logs/simulation.0.log", "environment": {}}
     ]
     assert "-m dovetail.flow.rank" in dovetail.output("plan", file, "--launch")
     assert not (flow / "runs").exists()

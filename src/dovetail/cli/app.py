@@ -13,6 +13,7 @@ from dovetail.cli import (
     engines,
     flow,
     gateway,
+    machine,
     model,
     report,
     run,
@@ -38,8 +39,9 @@ app.add_typer(stream.app, name="stream")
 app.add_typer(bench.app, name="bench")
 app.add_typer(model.app, name="model")
 app.add_typer(gateway.app, name="gateway")
+app.add_typer(machine.app, name="machine")
 app.command("run", epilog="Example: dovetail run flow.py --set trainer.minutes=20")(run.run)
-app.command("plan", epilog="Example: dovetail plan flow.py --launch")(flow.plan)
+app.command("plan", epilog="Example: dovetail plan flow.py --machine aurora --nodes 512")(flow.plan)
 app.command("validate", epilog="Example: dovetail validate flow.yaml")(flow.validate)
 app.command("report", epilog="Example: dovetail report runs/closure-20260314-101500")(report.report)
 app.command("serve", epilog="Example: dovetail serve 'redis://?capacity=4GiB'")(serve.serve)

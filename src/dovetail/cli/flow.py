@@ -7,8 +7,14 @@ validate  ``{flow, valid, problems, warnings}``
 plan      the plan, as ``plan.json`` in the directory of a run holds it:
           ``{name, directory, folder, host, cores, grace, lent, streams, stores, components:
           [{name, kind, target, arguments, mpi, service, restarts, may_fail, timeout, reads,
-          writes, stores, environment, placed: [{rank, cores, log}], launches: [{argv, ranks,
-          log}]}]}``; ``streams``, ``stores``, ``reads`` and ``writes`` map names to URLs
+          writes, stores, environment, placed: [{rank, cores, log, environment}],
+          launches: [{argv, ranks, log}]}]}``; ``streams``, ``stores``, ``reads`` and ``writes``
+          map names to URLs
+plan      with ``--machine``: ``{directory, workflow, sites: [{machine, node_count, hosts,
+          components: [{name, process_count, node_count, processes_per_node, nodes, shares_with,
+          seats: [{cores, gpus}]}], nodes: [{nodes, occupants}], launches: [{component, argv,
+          environment}], script}], crossings: [{purpose, name, url, source, target}], warnings}``;
+          the seats of a component are the same on each of its nodes
 ========  ======================================================================================
 """
 
@@ -65,9 +71,40 @@ def plan(
     launches: Annotated[
         bool, typer.Option("--launch", help="Also print the command lines.")
     ] = False,
+    machine: Annotated[
+        str | None,
+        typer.Option("--machine", help="Plan for this machine: a name, or a file."),
+    ] = None,
+    nodes: Annotated[
+        int | None, typer.Option("--nodes", min=1, help="Nodes of the job.", metavar="N")
+    ] = None,
+    hosts: Annotated[
+        str, typer.Option("--hosts", help="Their names, if they are known.", metavar="A,B,…")
+    ] = "",
+    time: Annotated[
+        str, typer.Option("--time", help="Wall time of the job.", metavar="H:MM[:SS]")
+    ] = "1:00",
+    queue: Annotated[str | None, typer.Option("--queue", help="Of the scheduler.")] = None,
+    account: Annotated[str | None, typer.Option("--account", help="Of the scheduler.")] = None,
+    script: Annotated[
+        Path | None,
+        typer.Option("--script", help="Write the scheduler's script here.", metavar="FILE"),
+    ] = None,
+    svg: Annotated[
+        Path | None, typer.Option("--svg", help="Draw the placement here.", metavar="FILE")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Show every rank, its cores and its wiring, without running anything."""
+    given = (nodes, queue, account, script, svg, hosts or None)
+    if machine is not None or any(one is not None for one in given):
+        from dovetail.cli import placement
+
+        request = placement.Request(
+            machine or "local", nodes, tuple(filter(None, hosts.split(","))), time, queue, account
+        )
+        placement.plan(flow, overrides, request, launches, script, svg, as_json)
+        return
     try:
         workflow = read(flow, overrides)
         warnings = workflow.check()
@@ -123,7 +160,7 @@ def _file(flow: Path) -> Path:
 
 
 def _print(plan: Plan) -> None:
-    from dovetail.flow.cores import ranges
+    from dovetail.flow.numbers import ranges
 
     ranks = sum(len(component.placed) for component in plan.components)
     print(

@@ -2,8 +2,8 @@
 
 JSON document (``--json``): ``{directory, report, name, status, reason, started, seconds, host,
 dovetail, events, components, streams, stores, starvation, stalls, published, followed, guarded,
-exhibits, troubles}``. The lists hold what the tables of the page show; bytes and seconds are
-summed over ranks.
+exhibits, warnings, troubles}``. The lists hold what the tables of the page show; bytes and seconds
+are summed over ranks.
 """
 
 from __future__ import annotations

@@ -10,16 +10,24 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from dovetail.errors import DovetailError, InvalidWorkflowError
-from dovetail.flow import cores, launch, wiring
+from dovetail.flow import launch, wiring
 from dovetail.flow.lookup import problems_of_function
+from dovetail.flow.machines import Machine, find_machine
+from dovetail.flow.placement import planner
 from dovetail.flow.schema import Component, Workflow
 from dovetail.transport.url import near_match, parse
 
 _KINDS = ("function", "script", "command")
 
 
-def check(flow: Workflow) -> list[str]:
+def check(flow: Workflow, machine: Machine | None = None) -> list[str]:
     """Find what is wrong.
+
+    Parameters
+    ----------
+    machine
+        On which it is to run; where it sits there is not looked at. By default it is this one,
+        and that is.
 
     Returns
     -------
@@ -39,15 +47,20 @@ def check(flow: Workflow) -> list[str]:
         *(
             f"component {component.name!r}: {problem}"
             for component in components
-            for problem in _problems_of_component(component, flow.folder)
+            for problem in _problems_of_component(component, flow.folder, machine)
         ),
         *_problems_of_wiring(flow),
         *_problems_of_urls(flow),
-        *cores.assign(components, cores.available())[1],
     ]
+    placed: tuple[str, ...] = ()
+    if machine is None and components:
+        try:
+            placed = planner.place(flow, find_machine("local")).warnings
+        except InvalidWorkflowError as error:
+            problems += error.problems
     if problems:
         raise InvalidWorkflowError(*problems)
-    return list(_warnings(flow))
+    return [*_warnings(flow), *placed]
 
 
 def _problems_of_folder(folder: Path) -> Iterator[str]:
@@ -83,7 +96,9 @@ def _problems_of_services(components: list[Component]) -> Iterator[str]:
         )
 
 
-def _problems_of_component(component: Component, folder: Path) -> Iterator[str]:
+def _problems_of_component(
+    component: Component, folder: Path, machine: Machine | None
+) -> Iterator[str]:
     given = [kind for kind in _KINDS if getattr(component, kind) is not None]
     if len(given) != 1:
         yield (
@@ -98,7 +113,7 @@ def _problems_of_component(component: Component, folder: Path) -> Iterator[str]:
         yield from _problems_of_command(component, folder)
         if component.arguments:
             yield "a command has no 'arguments': write them into its list of words"
-    if component.mpi and launch.mpiexec() is None:
+    if component.mpi and machine is None and launch.mpiexec() is None:
         yield (
             "mpi: there is no mpiexec beside this Python or on the PATH: load the MPI module "
             "of your system, or 'pip install mpich'"

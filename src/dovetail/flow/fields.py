@@ -6,11 +6,12 @@ import math
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, ValidationError
 
 from dovetail.errors import InvalidWorkflowError
+from dovetail.flow.numbers import numbers_in
 from dovetail.transport.url import near_match
 
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,63}")
@@ -123,7 +124,12 @@ def _list(value: Any) -> Any:
 
 Name = Annotated[str, BeforeValidator(_name)]
 Names = Annotated[list[Name], BeforeValidator(_names)]
-Cores = Annotated[list[Annotated[int, Field(ge=0)]], BeforeValidator(_list), Field(min_length=1)]
+Cores = Annotated[
+    list[Annotated[int, Field(ge=0)]], BeforeValidator(numbers_in), Field(min_length=1)
+]
+DeviceNames = Annotated[
+    list[Annotated[str, Field(min_length=1)]], BeforeValidator(_texts), Field(min_length=1)
+]
 Words = Annotated[list[str], BeforeValidator(_words), Field(min_length=1)]
 Text = Annotated[str, BeforeValidator(_text)]
 Reference = Annotated[str, BeforeValidator(_reference)]
@@ -138,6 +144,8 @@ Environment = Annotated[dict[str, str], BeforeValidator(_environment)]
 class CheckedModel(BaseModel):
     """Unknown keys and wrong values are InvalidWorkflowErrors, with what to do."""
 
+    _refusal: ClassVar[type[InvalidWorkflowError]] = InvalidWorkflowError
+
     model_config = ConfigDict(
         extra="forbid", validate_assignment=True, strict=True, allow_inf_nan=False
     )
@@ -146,13 +154,13 @@ class CheckedModel(BaseModel):
         try:
             super().__init__(**fields)
         except ValidationError as error:
-            raise InvalidWorkflowError(*_sentences(type(self), fields, error)) from None
+            raise self._refusal(*_sentences(type(self), fields, error)) from None
 
     def __setattr__(self, name: str, value: Any) -> None:
         try:
             super().__setattr__(name, value)
         except ValidationError as error:
-            raise InvalidWorkflowError(*_sentences(type(self), {}, error)) from None
+            raise self._refusal(*_sentences(type(self), {}, error)) from None
 
 
 def _sentences(

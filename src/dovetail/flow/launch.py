@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-RANK_VARIABLES = ("PMI_RANK", "PMIX_RANK", "OMPI_COMM_WORLD_RANK", "SLURM_PROCID")
+RANK_VARIABLES = ("PMI_RANK", "PALS_RANKID", "PMIX_RANK", "OMPI_COMM_WORLD_RANK", "SLURM_PROCID")
 """In which the launchers of MPI jobs tell a process its rank."""
 
 
@@ -32,7 +32,7 @@ def plain(directory: str, component: str, process_count: int) -> tuple[Launch, .
     """One process a rank."""
     return tuple(
         Launch(
-            (*_runner(directory, component), "--rank", str(rank)),
+            (*runner(directory, component), "--rank", str(rank)),
             (rank,),
             f"logs/{component}.{rank}.log",
         )
@@ -48,12 +48,13 @@ def mpi(directory: str, component: str, process_count: int) -> tuple[Launch, ...
         "-n",
         str(process_count),
         *_options(program),
-        *_runner(directory, component),
+        *runner(directory, component),
     )
     return (Launch(argv, tuple(range(process_count)), f"logs/{component}.mpiexec.log"),)
 
 
-def _runner(directory: str, component: str) -> tuple[str, ...]:
+def runner(directory: str, component: str) -> tuple[str, ...]:
+    """The words that make a process a rank of a component."""
     # -P: no module of the flow's folder may stand in for one that the runner needs.
     return (sys.executable, "-P", "-m", "dovetail.flow.rank", directory, component)
 

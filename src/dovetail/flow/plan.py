@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -32,6 +32,8 @@ class Placed:
     """The cores that it is bound to; ``None`` if it may use any."""
     log: str
     """Its output, relative to the directory of the run. Restart k appends ``.k``."""
+    environment: dict[str, str] = field(default_factory=dict)
+    """What is set for this rank alone: its GPUs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,6 +168,7 @@ def _component(fields: dict[str, Any]) -> PlannedComponent:
                     entry["rank"],
                     None if entry["cores"] is None else tuple(entry["cores"]),
                     entry["log"],
+                    entry["environment"],
                 )
                 for entry in fields["placed"]
             ),

@@ -8,8 +8,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from dovetail.flow import cores, launch, wiring
-from dovetail.flow.cores import Blocks
+from dovetail.errors import InvalidWorkflowError
+from dovetail.flow import launch, wiring
+from dovetail.flow.machines import Machine, find_machine
+from dovetail.flow.placement import planner
+from dovetail.flow.placement.result import PlacedComponent, Seat
 from dovetail.flow.plan import TRACE, Placed, Plan, PlannedComponent, PlannedServer
 from dovetail.flow.schema import Component, Workflow
 from dovetail.flow.wiring import RunServer
@@ -33,8 +36,8 @@ def make(flow: Workflow, directory: Path, label: str, servers: Mapping[str, RunS
         Of the run, by the URLs that ask for them.
     """
     there = str(directory)
-    here = cores.available()
-    blocks, _ = cores.assign(flow.components.values(), here)
+    machine = find_machine("local")
+    site = planner.place(_here(flow), machine).site
     streams = wiring.locate(flow.streams, "stream", there, label, servers)
     stores = wiring.locate(flow.stores, "store", there, label, servers)
     lent = [
@@ -48,7 +51,7 @@ def make(flow: Workflow, directory: Path, label: str, servers: Mapping[str, RunS
         directory=there,
         folder=str(flow.folder),
         host=socket.gethostname(),
-        cores=tuple(here),
+        cores=tuple(sorted(machine.node.cores)),
         grace=flow.grace,
         components=(
             *(
@@ -56,7 +59,7 @@ def make(flow: Workflow, directory: Path, label: str, servers: Mapping[str, RunS
                 for text, server in servers.items()
             ),
             *(
-                _planned(component, blocks.get(component.name), there, streams, stores)
+                _planned(component, site.component(component.name), machine, there, streams, stores)
                 for component in flow.components.values()
             ),
         ),
@@ -73,25 +76,64 @@ def preview(flow: Workflow) -> Plan:
     return make(flow, directory, f"{flow.name}-TIME", servers)
 
 
+def environment_of(
+    component: Component,
+    placed: PlacedComponent,
+    directory: str,
+    streams: Mapping[str, str],
+    stores: Mapping[str, str],
+) -> dict[str, str]:
+    """What is set for all ranks of a component, above the environment of whoever starts them."""
+    opened = [*component.reads, *component.writes]
+    environment = {
+        "DOVETAIL_TRACE": f"{directory}/{TRACE}",
+        **{variable_of(name, "stream"): streams[name] for name in opened},
+        **{variable_of(name, "store"): stores[name] for name in component.stores},
+    }
+    cores = placed.seats[0].cores
+    if cores is not None and not placed.on_what_is_left and _THREADS not in os.environ:
+        environment[_THREADS] = str(len(cores))
+    filled: dict[str, str] = _filled(component.environment, directory)
+    return environment | filled
+
+
+def of_seat(machine: Machine, seat: Seat) -> dict[str, str]:
+    """What shows a rank the GPUs of its seat."""
+    gpus = machine.node.gpus
+    if gpus is None or not seat.gpus:
+        return {}
+    selectors = {device.name: device.selector for device in gpus.devices}
+    shown = ",".join(selectors[name] for name in seat.gpus)
+    return {**gpus.environment, gpus.variable: shown}
+
+
+def _here(flow: Workflow) -> Workflow:
+    """A workflow of which all is on this machine."""
+    away = {name: link.machine for link in flow.placement.link for name in link.components}
+    if away:
+        raise InvalidWorkflowError(
+            *(
+                f"component {name!r} is linked: it runs on {machine}, and cannot be started from "
+                f"here; 'dovetail plan --machine' shows both systems and what joins them"
+                for name, machine in away.items()
+            )
+        )
+    return flow
+
+
 def _planned(
     component: Component,
-    blocks: Blocks | None,
+    where: PlacedComponent,
+    machine: Machine,
     directory: str,
     streams: dict[str, str],
     stores: dict[str, str],
 ) -> PlannedComponent:
-    name, count = component.name, component.process_count
+    name, count = component.name, where.process_count
     reads = {stream: streams[stream] for stream in component.reads}
     writes = {stream: streams[stream] for stream in component.writes}
     used = {store: stores[store] for store in component.stores}
-    environment = {
-        "DOVETAIL_TRACE": f"{directory}/{TRACE}",
-        **{variable_of(key, "stream"): url for key, url in {**reads, **writes}.items()},
-        **{variable_of(key, "store"): url for key, url in used.items()},
-    }
-    if blocks is not None and _THREADS not in os.environ:
-        environment[_THREADS] = str(len(blocks[0]))
-    environment |= _filled(component.environment, directory)
+    seats = [where.seat_of(rank)[1] for rank in range(count)]
     kind, target = _target(component)
     return PlannedComponent(
         name=name,
@@ -106,10 +148,10 @@ def _planned(
         reads=reads,
         writes=writes,
         stores=used,
-        environment=environment,
+        environment=environment_of(component, where, directory, streams, stores),
         placed=tuple(
-            Placed(rank, blocks[rank] if blocks else None, f"logs/{name}.{rank}.log")
-            for rank in range(count)
+            Placed(rank, seat.cores, f"logs/{name}.{rank}.log", of_seat(machine, seat))
+            for rank, seat in enumerate(seats)
         ),
         launches=(launch.mpi if component.mpi else launch.plain)(directory, name, count),
     )

@@ -21,7 +21,7 @@ from pathlib import Path
 from types import FrameType, TracebackType
 from typing import Any, NoReturn
 
-from dovetail.flow import files, inside
+from dovetail.flow import affinity, files, inside
 from dovetail.flow.launch import RANK_VARIABLES
 from dovetail.flow.plan import RANKS, Plan, PlannedComponent, PlannedServer
 from dovetail.flow.processes import die_with_parent
@@ -47,9 +47,8 @@ def main() -> None:
     _into_log(Path(directory, files.of_attempt(component.placed[rank].log, attempt)))
     os.environ[inside.RANK] = str(rank)
     os.environ[inside.SIZE] = str(len(component.placed))
-    cores = component.placed[rank].cores
-    if cores is not None:
-        os.sched_setaffinity(0, cores)
+    os.environ.update(component.placed[rank].environment)
+    affinity.bind(component.placed[rank].cores, Path(directory), name, rank, attempt)
     signal.signal(signal.SIGTERM, _end)
     note = Path(directory, RANKS, f"{name}.{rank}.{attempt}.json")
     started = {"pid": os.getpid(), "started": time.time()}

@@ -31,6 +31,7 @@ from dovetail.flow.fields import (
     Arguments,
     CheckedModel,
     Cores,
+    DeviceNames,
     Environment,
     Name,
     Names,
@@ -40,8 +41,11 @@ from dovetail.flow.fields import (
     Words,
     unknown_key,
 )
+from dovetail.flow.placement.rules import Link, PlacementRules
 
 if TYPE_CHECKING:
+    from dovetail.flow.machines import Machine
+    from dovetail.flow.placement.result import Placement
     from dovetail.flow.plan import Plan
     from dovetail.flow.running import Run
 
@@ -66,14 +70,25 @@ class Component(CheckedModel):
         ``null``: nothing). ``{run}`` in them, as in `command` and
         `environment`, stands for the directory of the run.
     process_count
-        Ranks of the component.
+        Ranks of the component. Left out, it is `node_count` × `processes_per_node`, or 1.
+    node_count, processes_per_node
+        Nodes that it takes, and its ranks on each. With `processes_per_node` alone it takes all
+        nodes that are there.
     mpi
         Start the ranks under ``mpiexec``, as one MPI job.
     cores
-        The cores of the component, dealt to its ranks in equal blocks. Without `cores` and
-        `cpus_per_process` ranks are not bound.
+        The cores of the component on each node, dealt to its ranks there in equal blocks:
+        ``[0, 1]`` or ``"0-7,16"``. Without `cores`, `cpus_per_process` and `gpus_per_process`
+        ranks are not bound.
     cpus_per_process
-        Cores of each rank; chosen among those that nobody names in `cores`.
+        Cores of each rank; chosen among those that nobody names in `cores`, in one NUMA domain
+        if one has room, and near the rank's GPUs.
+    gpus
+        The GPUs of the component on each node, by their names in the machine's profile, dealt
+        to its ranks there in equal blocks.
+    gpus_per_process
+        GPUs (on Aurora: tiles) of each rank; chosen among those that nobody names in `gpus`. A
+        rank without `cpus_per_process` gets the cores that are near them.
     environment
         Variables of the ranks, above those of the caller.
     service
@@ -99,10 +114,14 @@ class Component(CheckedModel):
     script: Text | None = None
     command: Words | None = None
     arguments: Arguments = Field(default_factory=dict)
-    process_count: int = Field(default=1, ge=1, le=100_000)
+    process_count: int = Field(default=1, ge=1, le=10_000_000)
+    node_count: int | None = Field(default=None, ge=1, le=1_000_000)
+    processes_per_node: int | None = Field(default=None, ge=1, le=100_000)
     mpi: bool = False
     cores: Cores | None = None
     cpus_per_process: int | None = Field(default=None, ge=1)
+    gpus: DeviceNames | None = None
+    gpus_per_process: int | None = Field(default=None, ge=1)
     environment: Environment = Field(default_factory=dict)
     service: bool = False
     on_failure: OnFailure = "fail"
@@ -119,10 +138,14 @@ class Component(CheckedModel):
         script: str | os.PathLike[str] | None = None,
         command: Sequence[str | os.PathLike[str] | float] | None = None,
         arguments: Mapping[str, Any] | Sequence[str | os.PathLike[str] | float] | None = None,
-        process_count: int = 1,
+        process_count: int | None = None,
+        node_count: int | None = None,
+        processes_per_node: int | None = None,
         mpi: bool = False,
-        cores: Sequence[int] | None = None,
+        cores: str | Sequence[int] | None = None,
         cpus_per_process: int | None = None,
+        gpus: Sequence[str | int | float] | None = None,
+        gpus_per_process: int | None = None,
         environment: Mapping[str, str | os.PathLike[str] | float] | None = None,
         service: bool = False,
         on_failure: str = "fail",
@@ -135,6 +158,11 @@ class Component(CheckedModel):
         given = {key: value for key, value in locals().items() if key in type(self).model_fields}
         fields = {key: value for key, value in given.items() if value is not None}
         super().__init__(**fields, **unknown)
+
+    @property
+    def counted(self) -> int | None:
+        """`process_count`, if it was given."""
+        return self.process_count if "process_count" in self.model_fields_set else None
 
     @property
     def restarts(self) -> int:
@@ -162,6 +190,11 @@ class Workflow(CheckedModel):
         ``file://`` without one lies in the run's directory, for which ``{run}`` stands. Where an
         engine needs a server (``redis://``, ``dragon://``), a URL without a location has the run
         start one.
+    placement
+        Which components share nodes or cores, and which keep apart:
+        :class:`~dovetail.flow.placement.rules.PlacementRules`, or a mapping of its fields. The
+        methods :meth:`colocate`, :meth:`cluster`, :meth:`time_divide` and :meth:`link` add to
+        it.
     grace
         Seconds that a component has to end after it was asked to (SIGTERM); then it is killed.
     folder
@@ -179,6 +212,7 @@ class Workflow(CheckedModel):
     components: dict[str, Component] = Field(default_factory=dict)
     stores: dict[Name, str] = Field(default_factory=dict)
     streams: dict[Name, str] = Field(default_factory=dict)
+    placement: PlacementRules = Field(default_factory=PlacementRules)
     grace: float = Field(default=10.0, ge=0, le=3600)
     _folder: Path = PrivateAttr()
 
@@ -189,12 +223,19 @@ class Workflow(CheckedModel):
         components: Iterable[Component] | Mapping[str, Component | Mapping[str, Any]] = (),
         stores: Mapping[str, str] | None = None,
         streams: Mapping[str, str] | None = None,
+        placement: PlacementRules | Mapping[str, Any] | None = None,
         grace: float = 10.0,
         folder: str | os.PathLike[str] | None = None,
         **unknown: Any,
     ) -> None:
         named, problems = _by_name(components)
-        fields = {"name": name, "stores": stores, "streams": streams, "grace": grace}
+        fields = {
+            "name": name,
+            "stores": stores,
+            "streams": streams,
+            "placement": placement,
+            "grace": grace,
+        }
         fields = {key: value for key, value in fields.items() if value is not None}
         try:
             super().__init__(components=named, **fields, **unknown)
@@ -226,8 +267,50 @@ class Workflow(CheckedModel):
         self.components[component.name] = component
         return component
 
-    def check(self) -> list[str]:
+    def colocate(self, *components: str) -> None:
+        """Put components on the same nodes, on cores and GPUs of their own.
+
+        What passes between them in shared memory then stays in the node. Those that ask for no
+        cores share what the others leave.
+        """
+        self._arrange("colocate", components)
+
+    def cluster(self, *components: str) -> None:
+        """Put each of these components on nodes of its own."""
+        self._arrange("cluster", components)
+
+    def time_divide(self, *components: str) -> None:
+        """Put components on the same cores and GPUs, those of the first, where they take turns.
+
+        A stream between them under ``dv.lockstep()`` makes the turns.
+        """
+        self._arrange("time_divide", components)
+
+    def link(self, *components: str, machine: str, node_count: int | None = None) -> None:
+        """Put components on another system, which only a gateway joins to this one.
+
+        Parameters
+        ----------
+        machine
+            The other system: the name of a profile, or its path.
+        node_count
+            Of its nodes; by default as many as are needed.
+        """
+        link = Link(components=list(components), machine=machine, node_count=node_count)
+        self.placement = self.placement.model_copy(update={"link": [*self.placement.link, link]})
+
+    def _arrange(self, rule: str, components: tuple[str, ...]) -> None:
+        rules = self.placement.model_dump(exclude_defaults=True)
+        rules[rule] = [*rules.get(rule, []), list(components)]
+        self.placement = PlacementRules(**rules)
+
+    def check(self, machine: Machine | None = None) -> list[str]:
         """Find what is wrong without starting anything.
+
+        Parameters
+        ----------
+        machine
+            On which it is to run, if not on this one.
 
         Returns
         -------
@@ -241,7 +324,7 @@ class Workflow(CheckedModel):
         """
         from dovetail.flow import checks
 
-        return checks.check(self)
+        return checks.check(self, machine)
 
     def plan(self) -> Plan:
         """Every rank, its cores and its wiring, without starting anything.
@@ -254,6 +337,34 @@ class Workflow(CheckedModel):
 
         self.check()
         return planning.preview(self)
+
+    def place(
+        self,
+        machine: Machine | str | os.PathLike[str] = "local",
+        node_count: int | None = None,
+        hosts: Sequence[str] = (),
+    ) -> Placement:
+        """Where every rank would run on a machine, without starting anything.
+
+        Parameters
+        ----------
+        machine
+            A profile, its name (``"aurora"``), or the path of its file.
+        node_count
+            Nodes of the job; by default as many as are needed.
+        hosts
+            Their names, if they are known.
+
+        Raises
+        ------
+        InvalidWorkflowError
+            If it cannot be done; with the arithmetic.
+        """
+        from dovetail.flow.machines import Machine, find_machine
+        from dovetail.flow.placement import planner
+
+        profile = machine if isinstance(machine, Machine) else find_machine(machine)
+        return planner.place(self, profile, node_count, tuple(hosts))
 
     def start(self, output: str | os.PathLike[str] | None = None) -> Run:
         """Start the components and return at once: for notebooks.
@@ -300,8 +411,10 @@ class Workflow(CheckedModel):
     def document(self) -> dict[str, Any]:
         """The workflow as JSON values; as YAML they are a flow file."""
         document = self.model_dump(mode="json", exclude_defaults=True)
-        for fields in document.get("components", {}).values():
+        for name, fields in document.get("components", {}).items():
             del fields["name"]
+            if self.components[name].counted is not None:
+                fields["process_count"] = self.components[name].process_count
         return document
 
     @classmethod

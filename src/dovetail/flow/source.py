@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import re
 import sys
 import traceback
 from collections.abc import Iterable
 from importlib.machinery import SourceFileLoader
 from importlib.util import module_from_spec, spec_from_loader
 from pathlib import Path
-from typing import Any
 
 from dovetail.errors import InvalidWorkflowError
 from dovetail.flow.fields import FLOW_FILE
 from dovetail.flow.schema import Component, Workflow
+from dovetail.flow.yaml_documents import load, read_yaml
 from dovetail.transport.url import near_match
-
-_EXPONENTIAL = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)[eE][-+]?[0-9]+$")
-"""Numbers that YAML 1.1 takes for texts, and YAML 1.2 does not: it wants ``1.0e-3``."""
 
 
 def read_flow(path: str | Path, overrides: Iterable[str] = ()) -> Workflow:
@@ -40,7 +36,7 @@ def read_flow(path: str | Path, overrides: Iterable[str] = ()) -> Workflow:
     """
     file = _file(Path(path))
     if file.suffix in (".yaml", ".yml"):
-        flow = Workflow.from_document(_yaml_document(file), folder=file.parent, name=file.stem)
+        flow = Workflow.from_document(read_yaml(file), folder=file.parent, name=file.stem)
     else:
         flow = _from_python(file)
     for override in overrides:
@@ -97,46 +93,6 @@ def _from_python(file: Path) -> Workflow:
     return next(iter(found.values()))
 
 
-def _yaml_document(file: Path) -> Any:
-    import yaml
-
-    try:
-        document, twice = _load(file.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise InvalidWorkflowError(f"{file} is no YAML: {' '.join(str(error).split())}") from None
-    if twice:
-        raise InvalidWorkflowError(*(f"{file.name}, {problem}" for problem in twice))
-    return document
-
-
-def _load(text: str) -> tuple[Any, list[str]]:
-    """What a YAML text says, and which keys it has twice."""
-    import yaml
-
-    twice: list[str] = []
-
-    class Loader(yaml.SafeLoader):  # type: ignore[misc]
-        """Sees a key that is written twice (YAML lets the last win), and that 1e-3 is a number."""
-
-        def compose_mapping_node(self, anchor: str | None) -> yaml.MappingNode:
-            node = super().compose_mapping_node(anchor)
-            first: dict[tuple[str, str], int] = {}
-            for key, _ in node.value:
-                if not isinstance(key, yaml.ScalarNode) or key.tag.endswith(":merge"):
-                    continue
-                line = key.start_mark.line + 1
-                if (key.tag, key.value) in first:
-                    twice.append(
-                        f"line {line}: {key.value!r} is used twice (first in line "
-                        f"{first[key.tag, key.value]}): give one of them another name"
-                    )
-                first.setdefault((key.tag, key.value), line)
-            return node
-
-    Loader.add_implicit_resolver("tag:yaml.org,2002:float", _EXPONENTIAL, [*"-+.0123456789"])
-    return yaml.load(text, Loader), twice
-
-
 def _override(flow: Workflow, text: str) -> None:
     import yaml
 
@@ -154,7 +110,7 @@ def _override(flow: Workflow, text: str) -> None:
             f"--set {text!r}: the arguments of {name!r} are a list of words, without names"
         )
     try:
-        read, _ = _load(value)
+        read, _ = load(value)
     except yaml.YAMLError:
         read = value
     component.arguments = {**component.arguments, argument: read}

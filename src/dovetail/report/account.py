@@ -68,6 +68,7 @@ class Account:
             "followed": [_plain(one) for one in self.followed],
             "guarded": [_plain(one) | {"share": one.share} for one in self.guarded],
             "exhibits": [one.title for one in run.exhibits],
+            "warnings": list(run.warnings),
             "troubles": list(self.troubles),
         }
 

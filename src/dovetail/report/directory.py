@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import psutil
 
 from dovetail.errors import CorruptDataError
-from dovetail.flow import record
+from dovetail.flow import affinity, record
 
 MEDIA_TYPES = {".png": "image/png", ".svg": "image/svg+xml"}
 _LAST_LINES = 12
@@ -112,6 +112,8 @@ class Run:
     streams: Mapping[str, StreamOfRun]
     stores: Mapping[str, StoreOfRun]
     exhibits: tuple[Exhibit, ...]
+    warnings: tuple[str, ...]
+    """Where the run was not as it was planned: cores that a rank did not get."""
     troubles: tuple[str, ...]
     """What could not be read."""
 
@@ -191,6 +193,11 @@ def _no_run(folder: Path) -> str:
 def _run(folder: Path, document: Mapping[str, Any]) -> Run:
     now = _moment(document["ended"] or time.time())
     exhibits, troubles = _exhibits(folder / "exhibits")
+    try:
+        warnings = tuple(affinity.warnings(folder))
+    except (OSError, *_DAMAGE) as error:
+        warnings = ()
+        troubles += (f"the notes in {affinity.FOLDER}/: {type(error).__name__}: {error}",)
     wiring = document.get("wiring") or {}
     between, among = wiring.get("streams") or {}, wiring.get("stores") or {}
     return Run(
@@ -218,6 +225,7 @@ def _run(folder: Path, document: Mapping[str, Any]) -> Run:
             for name, url in document["stores"].items()
         },
         exhibits,
+        warnings,
         troubles,
     )
 

@@ -65,6 +65,7 @@ def _header(account: Account) -> Markup:
 
 def _sections(account: Account) -> Iterable[Markup | None]:
     yield from (_failure(component, account) for component in account.run.components)
+    yield _warnings(account)
     yield from (_exhibit(exhibit) for exhibit in account.run.exhibits)
     yield _time(account)
     yield _streams(account)
@@ -94,6 +95,13 @@ def _failure(component: Component, account: Account) -> Markup | None:
         log,
         class_="failure",
     )
+
+
+def _warnings(account: Account) -> Markup | None:
+    if not account.run.warnings:
+        return None
+    items = (element("li", warning) for warning in account.run.warnings)
+    return _section("Not as planned", element("ul", *items))
 
 
 def _exhibit(exhibit: Exhibit) -> Markup:

@@ -32,6 +32,8 @@ def _blocks(account: Account) -> Iterator[Iterable[str]]:
         *_wrapped(run.reason or ""),
         *_wrapped(", ".join(" ".join(one) for one in passages.figures(account)[1:])),
     ]
+    for warning in run.warnings:
+        yield _wrapped(f"warning: {warning}")
     if run.exhibits:
         yield _exhibit(run.exhibits[0])
     if run.exhibits[1:]:
