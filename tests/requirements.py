@@ -164,6 +164,7 @@ _CHECKS: dict[str, Callable[[], str | None]] = {
     ),
     "gfortran": _program("gfortran"),
     "mpifort": _program("mpifort"),
+    "lstopo": _program("lstopo"),
     "strace": _program("strace"),
     "unshare": _namespaces,
     "tmpfs": _mounting,

@@ -14,6 +14,7 @@ from dovetail.flow import launch, wiring
 from dovetail.flow.lookup import problems_of_function
 from dovetail.flow.machines import Machine, find_machine
 from dovetail.flow.placement import planner
+from dovetail.flow.placement.agreement import problems_of_being_away
 from dovetail.flow.schema import Component, Workflow
 from dovetail.transport.url import near_match, parse
 
@@ -53,7 +54,9 @@ def check(flow: Workflow, machine: Machine | None = None) -> list[str]:
         *_problems_of_urls(flow),
     ]
     placed: tuple[str, ...] = ()
-    if machine is None and components:
+    away = list(problems_of_being_away(flow)) if machine is None else []
+    problems += away
+    if machine is None and components and not away:
         try:
             placed = planner.place(flow, find_machine("local")).warnings
         except InvalidWorkflowError as error:

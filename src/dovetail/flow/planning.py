@@ -8,7 +8,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from dovetail.errors import InvalidWorkflowError
 from dovetail.flow import launch, wiring
 from dovetail.flow.machines import Machine, find_machine
 from dovetail.flow.placement import planner
@@ -37,7 +36,7 @@ def make(flow: Workflow, directory: Path, label: str, servers: Mapping[str, RunS
     """
     there = str(directory)
     machine = find_machine("local")
-    site = planner.place(_here(flow), machine).site
+    site = planner.place(flow, machine).site
     streams = wiring.locate(flow.streams, "stream", there, label, servers)
     stores = wiring.locate(flow.stores, "store", there, label, servers)
     lent = [
@@ -105,20 +104,6 @@ def of_seat(machine: Machine, seat: Seat) -> dict[str, str]:
     selectors = {device.name: device.selector for device in gpus.devices}
     shown = ",".join(selectors[name] for name in seat.gpus)
     return {**gpus.environment, gpus.variable: shown}
-
-
-def _here(flow: Workflow) -> Workflow:
-    """A workflow of which all is on this machine."""
-    away = {name: link.machine for link in flow.placement.link for name in link.components}
-    if away:
-        raise InvalidWorkflowError(
-            *(
-                f"component {name!r} is linked: it runs on {machine}, and cannot be started from "
-                f"here; 'dovetail plan --machine' shows both systems and what joins them"
-                for name, machine in away.items()
-            )
-        )
-    return flow
 
 
 def _planned(

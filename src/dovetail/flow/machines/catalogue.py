@@ -18,7 +18,6 @@ PATH = "DOVETAIL_MACHINES"
 """Folders of profiles, separated by colons, which come before all others."""
 LOCAL = "local"
 _HERE = "here"
-_DEEPEST = 8
 
 
 def find_machine(name: str | os.PathLike[str]) -> Machine:
@@ -82,17 +81,12 @@ def _read(file: Path | None) -> Machine:
     if file is None:
         return here.local()
     document = _document(file, ())
-    if isinstance(document, dict):
-        document.setdefault("name", file.stem)
-        if document.get("node") == _HERE:
-            document["node"] = here.node().document()
-        elif isinstance(document.get("node"), Mapping) and document["node"].get(_HERE) is True:
-            said = {key: value for key, value in document["node"].items() if key != _HERE}
-            document["node"] = here.node().document() | said
+    if isinstance(document, dict) and document.get("node") == _HERE:
+        document["node"] = here.node().document()
     return Machine.from_document(document, str(file))
 
 
-def _document(file: Path, below: tuple[str, ...]) -> Any:
+def _document(file: Path, below: tuple[Path, ...]) -> Any:
     """What a file says, upon what the profile says that it extends."""
     try:
         document = read_yaml(file, InvalidMachineError)
@@ -100,26 +94,32 @@ def _document(file: Path, below: tuple[str, ...]) -> Any:
         raise InvalidMachineError(f"there is no machine profile {file}: correct the path") from None
     except OSError as error:
         raise InvalidMachineError(f"{file} cannot be read: {error.strerror}") from None
-    if not isinstance(document, dict) or "extends" not in document:
+    if not isinstance(document, dict):
         return document
-    extended = document.pop("extends")
-    chain = (*below, str(file))
-    if len(chain) > _DEEPEST:
-        raise InvalidMachineError(
-            f"{chain[0]}: 'extends' never comes to an end ({' → '.join(chain[:3])} → …): extend "
-            f"a profile that stands by itself"
-        )
+    if not below:
+        document.setdefault("name", file.stem)
+    if "extends" not in document:
+        return document
+    extended, chain = str(document.pop("extends")), (*below, file)
     if extended == LOCAL:
         return _merged(here.local().document(), document)
-    known = {name: path for name, path in machine_names().items() if path not in (None, file)}
-    beside = file.parent / str(extended)
-    path = beside if beside.suffix == ".yaml" and beside.is_file() else known.get(str(extended))
-    if path is None:
+    candidates = [file.parent / extended] if extended.endswith(".yaml") else []
+    candidates += [folder / f"{extended}.yaml" for folder in _folders()]
+    there = [path for path in candidates if path.is_file()]
+    if not there:
+        known = machine_names()
         raise InvalidMachineError(
-            f"{file}: extends {extended!r}, which is no machine{near_match(str(extended), known)}; "
+            f"{file}: extends {extended!r}, which is no machine{near_match(extended, known)}; "
             f"there are {', '.join(known)}"
         )
-    return _merged(_document(path, chain), document)
+    under = next((path for path in there if path not in chain), None)
+    if under is None:
+        raise InvalidMachineError(
+            f"{chain[0]}: 'extends' never comes to an end "
+            f"({' → '.join(path.stem for path in (*chain, there[0]))}): extend a profile that "
+            f"stands by itself"
+        )
+    return _merged(_document(under, chain), document)
 
 
 def _merged(under: Any, over: Any) -> Any:

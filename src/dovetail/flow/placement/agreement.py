@@ -60,6 +60,16 @@ def problems_of_rules(flow: Workflow) -> Iterator[str]:
                 )
 
 
+def problems_of_being_away(flow: Workflow) -> Iterator[str]:
+    """Components that cannot be started from here, since they are on another system."""
+    for link in flow.placement.link:
+        for name in link.components:
+            yield (
+                f"component {name!r} is linked: it runs on {link.machine}, and cannot be started "
+                f"from here; 'dovetail plan --machine' shows both systems and what joins them"
+            )
+
+
 def _problems_of_turns(flow: Workflow) -> Iterator[str]:
     led: dict[str, str] = {}
     for names in flow.placement.time_divide:

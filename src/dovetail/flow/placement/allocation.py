@@ -180,7 +180,8 @@ class Allocation:
             for foe in foes
         ]
         kept = sum(len(foe.nodes) or foe.fewest for foe in foes)
-        left = f", of which {node_count} − {kept} = {str(node_count - kept).replace('-', '−')} are left for it"
+        rest = f"{node_count - kept}".replace("-", "−")
+        left = f", of which {node_count} − {kept} = {rest} are left for it"
         there = f"there {'is' if node_count == 1 else 'are'} {node_count}"
         nodes = "node" if wanted == 1 else "nodes"
         why = next((f" ({text})" for count, text in self._demands(party) if count == wanted), "")
