@@ -26,7 +26,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 BLOCK = re.compile(
-    r"^(?P<indent> *)```(?P<language>python|console|sh|toml|cpp|fortran|c\b)"
+    r"^(?P<indent> *)```(?P<language>python|console|sh|toml|yaml|cpp|fortran|c\b)"
     r'(?: title="(?P<title>[^"]+)")?[^\n]*\n'
     r"(?P<code>.*?)^(?P=indent)```$",
     re.MULTILINE | re.DOTALL,

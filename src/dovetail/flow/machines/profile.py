@@ -212,29 +212,8 @@ class Paths(_Part):
 class Machine(_Part):
     """A machine, as far as placing and starting processes goes.
 
-    Parameters
-    ----------
-    name
-        By which ``--machine`` finds it.
-    description
-        A sentence.
-    node
-        The shape of every node.
-    node_count
-        How many nodes there are; None if that depends.
-    hosts
-        Their names, where they are always the same.
-    launcher, scheduler
-        How processes are started, and jobs asked for.
-    environment
-        Of every process: what the fabric needs.
-    process_environment
-        Like `environment`, but counted: ``{number}`` stands for the number of the launch line,
-        from 0 on.
-    setup
-        Lines of shell, before anything starts: modules.
-    paths
-        Folders of a node's own.
+    Find one with :func:`~dovetail.flow.machines.find_machine`, or make one of these fields, which
+    are the keys of a profile in YAML, too.
 
     Raises
     ------
@@ -243,15 +222,23 @@ class Machine(_Part):
     """
 
     name: Name
+    """By which ``--machine`` finds it."""
     description: str = ""
+    """A sentence."""
     node: Node
+    """The shape of every node; in YAML ``here`` is one like this."""
     node_count: int | None = Field(default=None, ge=1)
+    """How many there are; None if that depends."""
     hosts: list[Label] = Field(default_factory=list)
+    """Their names, where they are always the same."""
     launcher: Launcher
     scheduler: Scheduler = Field(default_factory=Scheduler)
     environment: Environment = Field(default_factory=dict)
+    """Of every process: what the fabric needs."""
     process_environment: Environment = Field(default_factory=dict)
+    """The same, where ``{number}`` stands for the number of the launch line, from 0 on."""
     setup: list[str] = Field(default_factory=list)
+    """Lines of shell before anything starts: modules."""
     paths: Paths = Field(default_factory=Paths)
 
     @model_validator(mode="after")
