@@ -21,8 +21,8 @@ from dovetail.flow.placement.script import Job, script
 
 Make = Callable[..., dv.Workflow]
 TELL = (
-    "import os; here = sorted(os.sched_getaffinity(0));"
-    "print(os.environ['PMI_RANK'], os.environ['GPUS'], here)"
+    "import os, sys; here = sorted(os.sched_getaffinity(0));"
+    "open(sys.argv[1] + os.environ['PMI_RANK'], 'w').write(f'{os.environ[\"GPUS\"]} {here}')"
 )
 CORES = sorted(os.sched_getaffinity(0))
 
@@ -127,7 +127,7 @@ def test_ranks_under_mpiexec_have_the_cores_and_gpus_of_the_plan(
     machine = Machine.from_document(machine.document() | {"node": node}, "made")
     made = flow(a={"process_count": 2, "gpus_per_process": 1, "mpi": True})
     placed = made.place(machine, 1, ("localhost",))
-    program = [sys.executable, "-c", TELL]
+    program = [sys.executable, "-c", TELL, str(tmp_path / "rank-")]
     line = launch_line(placed.site, "a", 0, program, str(tmp_path))
     wrapper = tmp_path / "select_gpus.sh"
     wrapper.write_text(select_gpus())
@@ -135,7 +135,8 @@ def test_ranks_under_mpiexec_have_the_cores_and_gpus_of_the_plan(
     monkeypatch.setenv("PATH", str(Path(sys.executable).parent), prepend=os.pathsep)
     done = subprocess.run(line.argv, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stderr
-    assert sorted(done.stdout.splitlines()) == [f"0 7 [{CORES[1]}]", f"1 5 [{CORES[0]}]"]
+    assert (tmp_path / "rank-0").read_text() == f"7 [{CORES[1]}]"
+    assert (tmp_path / "rank-1").read_text() == f"5 [{CORES[0]}]"
 
 
 PARTS = {

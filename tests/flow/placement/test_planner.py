@@ -177,6 +177,11 @@ IMPOSSIBLE: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
         {"a": {}, "b": {}}, {"time_divide": ["a", "b"]},
         "no stream joins 'b' to the others, so that nothing makes it wait its turn",
     ),
+    "no gpus at all": (
+        {"a": {}, "b": {"gpus_per_process": 1}},
+        {"link": [{"components": ["b"], "machine": "local"}]},
+        "it asks for 1 GPU a rank, and this machine has none: leave out gpus_per_process",
+    ),
     "unknown name": (
         {"sim": {}, "b": {}}, {"cluster": ["sin", "b"]},
         "there is no component 'sin'; did you mean 'sim'?",
@@ -207,6 +212,26 @@ def test_what_is_impossible_is_refused_with_the_arithmetic(flow: Make, case: str
     components, placement, said = IMPOSSIBLE[case]
     found = problems_of(flow(placement, **components), "aurora", 3)
     assert said in " ".join(found), found
+
+
+@pytest.mark.parametrize("want", ["cpus_per_process", "gpus_per_process"])
+def test_who_takes_turns_has_what_it_asks_for(flow: Make, want: str) -> None:
+    writes, reads = COUPLED
+    turns = {"time_divide": ["a", "b"]}
+    made = flow(turns, {"fields": "sst://"}, a=writes, b=reads | {want: 2})
+    (said,) = problems_of(made, "aurora")
+    assert "'a', on whose" in said
+    assert "takes turns, has 0: ask for less, or name 'b' first in time_divide" in said
+
+
+def test_a_core_is_taken_with_any_of_its_hardware_threads(flow: Make) -> None:
+    made = flow(
+        threads={"processes_per_node": 1, "cores": "1-2,105-106"},
+        second={"processes_per_node": 1, "cores": [107]},
+        others={"processes_per_node": 2, "cpus_per_process": 1},
+    )
+    placed = made.place("aurora", 1)
+    assert [seat.cores for seat in placed.component("others").seats] == [(4,), (5,)]
 
 
 def test_memory_of_a_node_joins_only_those_on_it(flow: Make) -> None:

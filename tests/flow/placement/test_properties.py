@@ -125,9 +125,9 @@ def check_seats(flow: dv.Workflow, placed: Placement) -> None:
             assert len(cores) == len({*cores})
         assert len(gpus) == len({*gpus})
         for seat in one.seats:
-            if said.cpus_per_process is not None and one.is_bound:
+            if said.cpus_per_process is not None:
                 assert len(seat.cores or ()) == said.cpus_per_process
-            if said.gpus_per_process is not None and one.shares_with is None:
+            if said.gpus_per_process is not None:
                 assert len(seat.gpus) == said.gpus_per_process
         if said.cores is not None:
             assert cores == said.cores

@@ -95,6 +95,7 @@ class _Seating:
         self._machine = machine
         self._node = machine.node
         self._place = {core: index for index, core in enumerate(machine.node.cores)}
+        self._threads = {core: machine.node.threads_of(core) for core in machine.node.cores}
         self._devices = {device.name: device for device in machine.node.devices}
         self._taken = _Taken()
         self._problems: list[str] = []
@@ -247,7 +248,7 @@ class _Seating:
     def _put_near(self, crowd: Crowd, gpus: Sequence[tuple[str, ...]]) -> None:
         """Seat ranks whose GPUs are known on cores that are near these."""
         cpus = crowd.component.cpus_per_process
-        taken = {*self._taken.cores(crowd)}
+        taken = self._occupied(crowd)
         seats = []
         for names in gpus:
             near = self._in_order(core for name in names for core in self._devices[name].cores)
@@ -320,7 +321,7 @@ class _Seating:
     def _seat_with_cores(self, crowd: Crowd) -> None:
         cpus = crowd.component.cpus_per_process
         assert cpus is not None
-        taken = {*self._taken.cores(crowd)}
+        taken = self._occupied(crowd)
         domains = [[c for c in domain if c not in taken] for domain in self._node.domains]
         seats = []
         for _ in range(crowd.size):
@@ -338,33 +339,36 @@ class _Seating:
 
     def _seat_in_turns(self, crowd: Crowd) -> None:
         assert crowd.leader is not None
-        leading = self._taken.seats[crowd.leader]
-        asked = crowd.component.cpus_per_process
-        lead = self._taken.crowds[crowd.leader]
-        if crowd.size == lead.size and asked in (None, len(leading[0].cores or ())):
+        leading, lead = self._taken.seats[crowd.leader], self._taken.crowds[crowd.leader]
+        asked = (crowd.component.cpus_per_process, crowd.component.gpus_per_process)
+        has = (len(leading[0].cores or ()), len(leading[0].gpus))
+        if crowd.size == lead.size and all(
+            want in (None, have) for want, have in zip(asked, has, strict=True)
+        ):
             self._taken.put(crowd, leading)
-            return
-        if leading[0].cores is None:
-            self._taken.put(crowd, [Seat(None)] * crowd.size)
             return
         cores = [*dict.fromkeys(core for seat in leading for core in seat.cores or ())]
         gpus = [*dict.fromkeys(gpu for seat in leading for gpu in seat.gpus)]
-        cpus = asked or len(cores) // crowd.size
-        if cpus == 0 or cpus * crowd.size > len(cores):
-            self._refuse(
-                crowd,
-                f"{crowd.size} ranks × {max(cpus, 1)} cores = {crowd.size * max(cpus, 1)}, but "
-                f"{crowd.leader!r}, on whose cores it takes turns, has {len(cores)}: ask for "
-                f"less, or name {crowd.name!r} first in time_divide",
-            )
-            return
-        each = crowd.component.gpus_per_process or len(gpus) // crowd.size
+        each = []
+        for want, there, what in ((asked[0], cores, "cores"), (asked[1], gpus, "GPUs")):
+            share = len(there) // crowd.size if want is None else want
+            least = want or (1 if there and what == "cores" else 0)
+            if max(share, least) * crowd.size > len(there):
+                self._refuse(
+                    crowd,
+                    f"{crowd.size} ranks × {max(share, least)} {what} = "
+                    f"{crowd.size * max(share, least)}, but {crowd.leader!r}, on whose {what} it "
+                    f"takes turns, has {len(there)}: ask for less, or name {crowd.name!r} first "
+                    f"in time_divide",
+                )
+                return
+            each.append(share)
         self._taken.put(
             crowd,
             [
                 Seat(
-                    tuple(cores[slot * cpus : (slot + 1) * cpus]),
-                    tuple(gpus[slot * each : (slot + 1) * each]),
+                    tuple(cores[slot * each[0] : (slot + 1) * each[0]]) or None,
+                    tuple(gpus[slot * each[1] : (slot + 1) * each[1]]),
                 )
                 for slot in range(crowd.size)
             ],
@@ -372,10 +376,10 @@ class _Seating:
 
     def _seat_on_what_is_left(self, crowd: Crowd) -> None:
         """Ranks that ask for no cores, but are promised to keep off those of the others."""
-        taken = self._taken.cores(crowd)
+        taken, occupied = self._taken.cores(crowd), self._occupied(crowd)
         if not taken:
             return
-        left = tuple(core for core in self._node.usable if core not in taken)
+        left = tuple(core for core in self._node.usable if core not in occupied)
         if not left:
             owners = ", ".join(sorted({*taken.values()}))
             self._refuse(
@@ -397,8 +401,8 @@ class _Seating:
         self._problems.append(f"{crowd.who}: {text}")
 
     def _refuse_cores(self, crowd: Crowd, cpus: int) -> None:
-        usable, taken = self._node.usable, self._taken.cores(crowd)
-        free = [core for core in usable if core not in taken]
+        taken, occupied = self._taken.cores(crowd), self._occupied(crowd)
+        free = [core for core in self._node.usable if core not in occupied]
         one = self._machine.launcher.kind == "processes"
         where = "here" if one else f"of {self._this}"
         shares = "".join(
@@ -414,6 +418,13 @@ class _Seating:
         )
 
     def _refuse_gpus(self, crowd: Crowd, each: int, free: int) -> None:
+        if not self._devices:
+            self._refuse(
+                crowd,
+                f"it asks for {each} GPU{'s' if each != 1 else ''} a rank, and {self._this} has "
+                f"none: leave out gpus_per_process, or choose another machine",
+            )
+            return
         taken = self._taken.gpus(crowd)
         shares = "".join(
             f", {other} has {sum(name == other for name in taken.values())}"
@@ -425,6 +436,13 @@ class _Seating:
             f"{len(self._devices)} GPUs of {self._this}{shares} are free: ask for less, or take "
             f"more nodes",
         )
+
+    def _occupied(self, crowd: Crowd) -> set[int]:
+        """The cores of which somebody has a hardware thread, on a node of this crowd."""
+        taken = self._taken.cores(crowd)
+        return {
+            core for core in self._node.cores if not taken.keys().isdisjoint(self._threads[core])
+        }
 
     def _in_order(self, cores: Iterable[int]) -> list[int]:
         """Usable cores, once each, in the order in which they are given out."""
