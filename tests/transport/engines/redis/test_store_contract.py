@@ -114,6 +114,20 @@ def test_a_store_behaves_as_a_dict(kind: str, options: str, request: pytest.Fixt
     check_store_against_a_dict(url, examples=25)
 
 
+@pytest.mark.parametrize("chunk", [5, 50, 500])
+def test_a_value_whose_header_is_longer_than_a_chunk_is_described(
+    unix_url: str, chunk: int
+) -> None:
+    with dv.open_store(f"{unix_url}&chunk={chunk}") as store:
+        version = store.put("a", {f"array {number}": np.zeros(3) for number in range(9)})
+        stat = store.stat("a")
+        assert stat.version == version
+        assert len(stat.variables) == 9
+        with pytest.raises(dv.TransportTimeoutError):
+            store.wait("a", timeout=0, newer_than=version)
+        store.destroy()
+
+
 def suits(name: str) -> bool:
     """The first three keys of this store lie on one shard each, and one gets 8 of the first 16."""
     shards = [slot_of(Names(name).value(f"k{number}")) * 3 // SLOTS for number in range(16)]

@@ -26,6 +26,7 @@ from dovetail.transport.values import (
 CHUNK_SECONDS = 300
 """How long a chunk lives that is not published."""
 _HEAD_NBYTES = 4096
+_LENGTH_NBYTES = 8
 _OPENING = b'{"__metadata__":{"dovetail.version":"'
 _VALUES_AT_ONCE = 64
 _NBYTES_AT_ONCE = 32 << 20
@@ -119,9 +120,13 @@ class Strings:
             if manifest is None:
                 return head
             chunk = self._head(key, self._names.chunk(key, manifest.version, 0), manifest.nbytes)
-            if chunk is not None:
+            if chunk is None:
+                self._all_there(key, manifest)
+            elif self._missing(key, chunk) == 0:
                 return chunk
-            self._all_there(key, manifest)
+            else:  # the header does not end in the first chunk
+                whole = self.read(key)
+                return None if whole is None else Head(whole, len(whole))
 
     def exists(self, key: str) -> bool:
         """Whether there is a value."""
@@ -265,14 +270,21 @@ class Strings:
             if reply is None:
                 return None
             prefix, length = reply
-            total = length if nbytes is None else nbytes
-            if prefix[:8] == Manifest.MAGIC:
-                return Head(prefix, total)
-            what = f"the value of {key[:200]!r} in {self._questions.label}"
-            end = bytes_of_header(prefix, total, what)
-            if end <= len(prefix):
-                return Head(prefix, total)
-            wanted = end
+            head = Head(prefix, length if nbytes is None else nbytes)
+            if prefix[:8] == Manifest.MAGIC or len(prefix) == length:
+                return head
+            missing = self._missing(key, head)
+            if missing == 0:
+                return head
+            wanted = len(prefix) + missing
+
+    def _missing(self, key: str, head: Head) -> int:
+        """Bytes of the header that the beginning of a value lacks."""
+        held = len(head.prefix)
+        if held < min(_LENGTH_NBYTES, head.nbytes):
+            return _LENGTH_NBYTES - held
+        what = f"the value of {key[:200]!r} in {self._questions.label}"
+        return max(0, bytes_of_header(head.prefix, head.nbytes, what) - held)
 
     def _move_across(self, key: str, new_key: str) -> bool:
         """Put the same bytes under the new key; remove the old one if it is still the same."""
