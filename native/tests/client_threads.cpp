@@ -1,13 +1,14 @@
 // The library as programs use it, from many threads: stores, both ends of a stream, handles that
 // are closed while others use them. For the sanitizers.
 //
-//   client_threads [rounds]
+//   client_threads [rounds] [URL of a store elsewhere than in shared memory]
 #include <unistd.h>
 
 #include <cstdio>
 #include <cstdlib>
 #include <dovetail/dovetail.hpp>
 #include <functional>
+#include <optional>
 #include <string>
 #include <thread>
 #include <vector>
@@ -88,6 +89,29 @@ void share_a_store(const std::string& url, int rounds) {
   store.destroy();
 }
 
+// Each answers what the other says, in one key each, and counts the items of one list.
+void wait_for_each_other(const std::string& url, int rounds) {
+  dovetail::Store store(url);
+  const auto talk = [&](const std::string& mine, const std::string& theirs, bool begins) {
+    std::optional<std::string> seen;
+    for (int round = 0; round < rounds; ++round) {
+      if (begins) store.put(mine, std::vector<double>{static_cast<double>(round)});
+      const auto value = store.wait(theirs, 60, seen);
+      require(value.array<double>()(0) == round, "no word is missed");
+      seen = value.version();
+      if (!begins) store.put(mine, std::vector<double>{static_cast<double>(round)});
+      store.append("words", mine);
+    }
+  };
+  const auto count = [&] {
+    require(
+        store.wait_items("words", 2 * rounds, 60).size() >= static_cast<std::size_t>(2 * rounds),
+        "all words are counted");
+  };
+  run_together({[&] { talk("ping", "pong", true); }, [&] { talk("pong", "ping", false); }, count});
+  store.destroy();
+}
+
 void share_a_stream(const std::string& url, int steps) {
   const auto write = [&](int rank) {
     dovetail::WriterOptions options;
@@ -153,10 +177,17 @@ void close_under_others(const std::string& url, int rounds) {
 
 int main(int argc, char** argv) {
   const int rounds = argc > 1 ? std::atoi(argv[1]) : 200;
-  const auto url = "shm://client-threads-" + std::to_string(getpid());
-  share_a_store(url, rounds);
-  share_a_stream(url, rounds);
-  close_under_others(url, rounds / 10 + 1);
+  if (argc > 2) {
+    share_a_store(argv[2], rounds);
+    wait_for_each_other(argv[2], rounds);
+    close_under_others(argv[2], rounds / 10 + 1);
+  } else {
+    const auto url = "shm://client-threads-" + std::to_string(getpid());
+    share_a_store(url, rounds);
+    wait_for_each_other(url, rounds);
+    share_a_stream(url, rounds);
+    close_under_others(url, rounds / 10 + 1);
+  }
   std::printf("%d rounds\n", rounds);
   return 0;
 }

@@ -159,8 +159,11 @@ def test_what_something_else_wrote_is_corrupt_and_left_alone(
     assert unix_server.call("EXISTS", key) == 0
 
 
-def test_values_whose_header_is_longer_than_a_chunk_are_described(unix_url: str) -> None:
-    with dv.open_store(f"c+{unix_url}&chunk=50") as store:
+@pytest.mark.parametrize("chunk", [5, 50, 500])
+def test_a_value_whose_header_is_longer_than_a_chunk_is_described(
+    unix_url: str, chunk: int
+) -> None:
+    with dv.open_store(f"c+{unix_url}&chunk={chunk}") as store:
         version = store.put("a", {f"array {number}": np.zeros(3) for number in range(9)})
         assert store.stat("a").version == version
         assert len(store.stat("a").variables) == len(store.get("a")) == 9

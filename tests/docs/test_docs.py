@@ -36,6 +36,8 @@ PAGES = {
     for page in [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md"))]
     if re.search("```(python|console)", page.read_text(encoding="utf-8"))
 }
+NEEDS = {"gfortran": "$ gfortran", "hiredis": "$ cc stage.c"}
+"""What a page needs that has such a line."""
 _numbers = itertools.count()
 
 
@@ -52,8 +54,9 @@ def prefix() -> Iterator[str]:
 
 def parameter(page: str) -> object:
     """A page, with what it needs beyond Python and a compiler for C++."""
-    fortran = "$ gfortran" in PAGES[page].read_text(encoding="utf-8")
-    return pytest.param(page, marks=pytest.mark.requires("gfortran") if fortran else ())
+    text = PAGES[page].read_text(encoding="utf-8")
+    needs = [name for name, said in NEEDS.items() if said in text]
+    return pytest.param(page, marks=[pytest.mark.requires(name) for name in needs])
 
 
 @pytest.mark.parametrize("page", [parameter(page) for page in PAGES])

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from clients import building
+from transport.engines.redis.running import on_a_socket
 
 import dovetail as dv
 from dovetail import native
@@ -75,6 +76,20 @@ def streams(objects: Path) -> Path:
 @pytest.fixture(params=["shm", "file"])
 def url(request: pytest.FixtureRequest, shm_url: str, tmp_path: Path) -> str:
     return shm_url if request.param == "shm" else f"file://{tmp_path}/fields"
+
+
+@pytest.mark.requires("redis")
+@pytest.mark.requires("hiredis")
+def test_a_store_on_a_server_is_one_of_fortran_too(stores: Path, tmp_path: Path) -> None:
+    with on_a_socket(tmp_path / "server", "capacity=64MiB") as server:
+        run(stores, "write", server.url)
+        run(stores, "refuse", server.url)
+        with dv.open_store(server.url) as store:
+            for kind in KINDS:
+                assert store.get_array(kind).dtype.name == kind
+            assert store.get("many").attrs == {"time": 0.5}
+            np.testing.assert_array_equal(store.get("room")["u"], numbers("float64"))
+            store.destroy()
 
 
 def numbers(kind: str) -> np.ndarray:

@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from transport.engines.redis.running import on_a_socket
 
 SOURCE = Path(__file__).parents[2] / "native"
 
@@ -113,3 +114,16 @@ def test_the_thread_sanitizer_finds_nothing(
     with_thread_sanitizer: Path, driver: str, size: str
 ) -> None:
     print(run(*without_random_addresses(), with_thread_sanitizer / driver, size, **STRICT))
+
+
+@pytest.mark.requires("redis")
+@pytest.mark.requires("hiredis")
+@pytest.mark.parametrize("options", ["", "&chunk=1000"])
+def test_the_sanitizers_find_nothing_in_a_store_on_a_server(
+    with_address_sanitizer: Path, with_thread_sanitizer: Path, tmp_path: Path, options: str
+) -> None:
+    with on_a_socket(tmp_path / "server", "capacity=256MiB") as server:
+        url = server.url + options
+        run(with_address_sanitizer / "client_threads", "100", url, **STRICT)
+        driver = with_thread_sanitizer / "client_threads"
+        run(*without_random_addresses(), driver, "100", url, **STRICT)
