@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <iterator>
 #include <mutex>
+#include <new>
 #include <shared_mutex>
 #include <unordered_map>
 
@@ -54,8 +55,9 @@ class Table {
 
  private:
   Table() {
+    // The lock knows its thread by a number that a child's thread has not: it gets a new one.
     pthread_atfork([] { only().mutex_.lock(); }, [] { only().mutex_.unlock(); },
-                   [] { only().mutex_.unlock(); });
+                   [] { new (&only().mutex_) std::shared_mutex; });
   }
 
   // The lowest bits are odd, as those of no pointer to an object; then the kind.

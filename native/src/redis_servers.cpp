@@ -4,7 +4,6 @@
 
 #include "clock.hpp"
 #include "error.hpp"
-#include "fork.hpp"
 #include "posix.hpp"
 
 namespace dovetail::redis {
@@ -21,18 +20,9 @@ double lesser(double a, double b) {
 }  // namespace
 
 Server::Server(Address to, Access access, int db, double timeout)
-    : address(std::move(to)),
-      access_(std::move(access)),
-      db_(db),
-      timeout_(timeout),
-      generation_(fork_generation()) {}
+    : address(std::move(to)), access_(std::move(access)), db_(db), timeout_(timeout) {}
 
 std::unique_ptr<Connection> Server::take(double patience) {
-  if (generation_ != fork_generation()) {
-    throw Error(Status::closed, "the connections to " + address.text() +
-                                    " belong to the process that opened the store, not to a "
-                                    "forked child: open it again");
-  }
   std::unique_ptr<Connection> connection;
   std::vector<Suspect> suspects;
   {

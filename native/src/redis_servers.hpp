@@ -51,7 +51,6 @@ class Server {
   const Access access_;
   const int db_;
   const double timeout_;
-  const std::uint64_t generation_;
   std::mutex mutex_;
   std::vector<std::unique_ptr<Connection>> idle_;
   std::vector<Suspect> suspects_;  // connections that were lost; the server may still read them

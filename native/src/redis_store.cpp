@@ -6,6 +6,7 @@
 #include <numeric>
 
 #include "error.hpp"
+#include "fork.hpp"
 #include "posix.hpp"
 #include "redis_cluster.hpp"
 #include "redis_watching.hpp"
@@ -112,7 +113,8 @@ class RedisReservation final : public Reservation {
 RedisStore::RedisStore(const Place& place, double timeout)
     : questions_(route_to(place, timeout), Names(place.name), place.label),
       strings_(questions_, place.chunk),
-      lists_(questions_, timeout) {
+      lists_(questions_, timeout),
+      generation_(fork_generation()) {
   for (auto* const server : questions_.route->each()) examine(*questions_.route, *server, place);
 }
 
@@ -346,10 +348,16 @@ void RedisStore::destroy() {
 
 void RedisStore::disconnect() {
   closed_ = true;
-  questions_.route->close();
+  // A forked child lets go of its copies of the connections with this object.
+  if (generation_ == fork_generation()) questions_.route->close();
 }
 
 void RedisStore::check() const {
+  if (generation_ != fork_generation()) {
+    throw Error(Status::closed, "the store " + questions_.label +
+                                    " belongs to the process that opened it, not to a forked "
+                                    "child: open it again");
+  }
   if (closed_) {
     throw Error(Status::closed, "the store " + questions_.label + " is closed; open it again");
   }

@@ -67,6 +67,7 @@ class RedisStore final : public Store {
   Questions questions_;
   Strings strings_;
   Lists lists_;
+  const std::uint64_t generation_;  // of the process that opened it
   std::atomic<bool> closed_{false};
 };
 
