@@ -31,6 +31,9 @@ STOP, KILL = b"stop\n", b"kill\n"
 
 _TICK = 0.25
 """Seconds after which the processes are looked at again, and the record is written."""
+_PATIENCE = 2.0
+"""Seconds for which the others go on after a failure that another one must have caused, so that
+whoever caused it can say why, and end by itself."""
 _TO_STOP = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
@@ -58,6 +61,8 @@ class Supervisor:
         ]
         self._ending: RunStatus | None = None
         self._reason: str | None = None
+        self._consequences: dict[str, float] = {}
+        """When components failed because another one must have."""
         self._record = RunRecord(
             name=plan.name,
             status="running",
@@ -145,7 +150,9 @@ class Supervisor:
         for component in self._components:
             component.advance()
         for component in self._components:
-            if component.failure and not (component.planned.may_fail or component.may_restart):
+            if not component.failure or component.planned.may_fail or component.may_restart:
+                continue
+            if not self._awaits_its_cause(component):
                 self._begin_to_end("failed", f"{component.name}: {component.failure}")
         for component in self._components:
             if component.over and _is_open(component):
@@ -156,6 +163,18 @@ class Supervisor:
             self._end_servers()
         if self._tree.look(self._components) or ended:
             self._write()
+
+    def _awaits_its_cause(self, component: Supervised) -> bool:
+        """Whether a component failed because another one does, which has not ended yet."""
+        if not _is_consequence(component.record):
+            return False
+        others = [
+            one for one in self._components if one is not component and not one.planned.server
+        ]
+        if all(one.over for one in others):
+            return False
+        since = self._consequences.setdefault(component.name, time.monotonic())
+        return time.monotonic() < since + _PATIENCE
 
     def _judge(self, component: Supervised) -> None:
         """Say how a component ended; start it again if that is due."""
