@@ -1,11 +1,15 @@
 // Models in the time loop.
+#include <cstdio>
 #include <cstdlib>
 
 #include "calls.hpp"
 #include "dovetail/model.h"
 #include "handles.hpp"
+#include "model.hpp"
+#include "model_client.hpp"
 #include "model_compiler.hpp"
 #include "model_following.hpp"
+#include "model_threads.hpp"
 #include "stores.hpp"
 
 using namespace dovetail;
@@ -17,7 +21,7 @@ struct LoadedModel {
   static constexpr Kind kind = Kind::model;
   using Handle = dvt_model;
 
-  LoadedModel(std::unique_ptr<Model> model, const std::string& path)
+  LoadedModel(std::unique_ptr<CallableModel> model, const std::string& path)
       : followed(std::move(model), path) {
     for (const auto* arrays : {&followed.model().spec().inputs, &followed.model().spec().outputs}) {
       for (const auto& array : *arrays) {
@@ -112,30 +116,79 @@ void describe(const dvt_model* model, int index, dvt_array* array, bool output) 
   place = described(arrays[which], loaded->shapes[which + (output ? spec.inputs.size() : 0)]);
 }
 
+dvt_model_options told_in(const dvt_model_options* options) {
+  dvt_model_options told{};
+  if (options != nullptr) {
+    told.device = options->device;
+    told.threads = options->threads;
+    told.shared = options->shared;
+    told.timeout = options->timeout;
+    // Programs that were built before models could be shared have no such field.
+    if (told.shared != 0) told.gather = options->gather;
+  }
+  if (told.threads < 0 || !(told.timeout >= 0)) refuse("threads and timeout are 0 or more");
+  if (told.shared < 0 || told.shared > DVT_MODEL_SHARED_ELSE_IN_PROCESS) {
+    refuse("shared is " + std::to_string(told.shared) +
+           ": it is 0, DVT_MODEL_SHARED or DVT_MODEL_SHARED_ELSE_IN_PROCESS");
+  }
+  if (!(told.gather <= 60)) refuse("gather is at most 60 seconds");
+  if (told.timeout == 0) told.timeout = 600;
+  if (told.gather == 0) told.gather = 2e-4;
+  return told;
+}
+
+std::unique_ptr<CallableModel> in_this_process(const std::string& folder, int device_index,
+                                               int threads) {
+  ModelOptions options;
+  options.device_index = device_index;
+  options.most_threads = threads;
+  return std::make_unique<Model>(ModelPackage::load(folder, ""), options);
+}
+
+std::unique_ptr<CallableModel> in_a_shared_one(const std::string& folder, int device_index,
+                                               const dvt_model_options& told) {
+  SharedModelOptions options;
+  options.folder = folder;
+  options.device_index = device_index;
+  options.threads = told.threads;
+  options.join = told.gather > 0;
+  options.gather = options.join ? told.gather : 0;
+  options.timeout = told.timeout;
+  options.compute_here = told.shared == DVT_MODEL_SHARED_ELSE_IN_PROCESS;
+  options.say = [](const std::string& text) {
+    std::fprintf(stderr, "dovetail: %s\n", text.c_str());
+  };
+  return std::make_unique<SharedModel>(options);
+}
+
 }  // namespace
 
 int dvt_model_load(const char* path, const dvt_model_options* options, dvt_model** model) {
   return guarded([&] {
     auto& handle = result(model, "model");
     const auto file = text_in(path, "the path");
-    const auto told = options == nullptr ? dvt_model_options{} : *options;
-    if (told.threads < 0 || told.timeout < 0) refuse("threads and timeout are 0 or more");
-    const int threads = told.threads > 0 ? told.threads : available_threads();
+    const auto told = told_in(options);
+    const int most = told.threads > 0   ? told.threads
+                     : told.shared == 0 ? available_threads()
+                                        : threads_of_all_ranks();
     const std::string device = told.device == nullptr ? "auto" : told.device;
-    const auto folder =
-        compiled_folder(file, device, threads == 1, told.timeout > 0 ? told.timeout : 600);
-    const auto package = ModelPackage::load(folder, "");
+    const auto folder = compiled_folder(file, device, most == 1, told.timeout);
+    const auto spec = read_model_spec(folder);
     const auto colon = device.find(':');
-    if (device != "auto" && device.substr(0, colon) != package->spec.device) {
+    if (device != "auto" && device.substr(0, colon) != spec.device) {
       throw Error(Status::unavailable, "the model in " + folder + " was compiled for " +
-                                           package->spec.device + ", not for " + device +
+                                           spec.device + ", not for " + device +
                                            ": compile the exported model for it");
     }
-    ModelOptions chosen;
-    chosen.most_threads = threads;
-    if (colon != std::string::npos) chosen.device_index = std::atoi(device.c_str() + colon + 1);
-    handle =
-        handle_of(std::make_shared<LoadedModel>(std::make_unique<Model>(package, chosen), file));
+    int index = 0;
+    if (colon != std::string::npos) {
+      index = std::atoi(device.c_str() + colon + 1);
+    } else if (told.shared != 0 && spec.device != "cpu") {
+      index = device_of_rank(devices_here(spec.device));
+    }
+    auto made = told.shared == 0 ? in_this_process(folder, index, most)
+                                 : in_a_shared_one(folder, index, told);
+    handle = handle_of(std::make_shared<LoadedModel>(std::move(made), file));
   });
 }
 

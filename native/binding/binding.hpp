@@ -15,6 +15,7 @@ void bind_errors(nb::module_& module);
 void bind_format(nb::module_& module);
 void bind_memory(nb::module_& module);
 void bind_model(nb::module_& module);
+void bind_shared_model(nb::module_& module);
 void bind_store(nb::module_& module);
 void bind_stream(nb::module_& module);
 void bind_trace(nb::module_& module);

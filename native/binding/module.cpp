@@ -11,6 +11,7 @@ NB_MODULE(_native, module) {
   bind_format(module);
   bind_memory(module);
   bind_model(module);
+  bind_shared_model(module);
   bind_store(module);
   bind_stream(module);
   bind_trace(module);

@@ -33,7 +33,8 @@ module dovetail
   use dovetail_readers, only: dvt_reader, dvt_tail, dvt_describe_stream, dvt_destroy_stream, &
     dvt_stream_open, dvt_stream_ended, dvt_stream_failed, dvt_stream_lost, dvt_group_joining, &
     dvt_group_live, dvt_group_left, dvt_group_failed, dvt_group_expelled, dvt_group_lost
-  use dovetail_models, only: dvt_model, dvt_model_statistics
+  use dovetail_models, only: dvt_model, dvt_model_statistics, dvt_model_shared, &
+    dvt_model_shared_else_in_process
   use dovetail_python, only: dvt_python_call
   implicit none
   public

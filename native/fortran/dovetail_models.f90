@@ -10,7 +10,10 @@ module dovetail_models
   implicit none
   private
 
-  public :: dvt_model, dvt_model_statistics
+  public :: dvt_model, dvt_model_statistics, dvt_model_shared, dvt_model_shared_else_in_process
+
+  !> Who computes a model: one process for all ranks of this node; or, once that is gone, each.
+  integer, parameter :: dvt_model_shared = 1, dvt_model_shared_else_in_process = 2
 
   !> Calls, fallbacks and their reasons; the version in force; seconds in run.
   type, bind(C) :: dvt_model_statistics
@@ -22,8 +25,9 @@ module dovetail_models
   type, bind(C) :: options_c
     type(c_ptr) :: device = c_null_ptr
     integer(c_int32_t) :: threads = 0
-    integer(c_int32_t) :: reserved = 0
+    integer(c_int32_t) :: shared = 0
     real(c_double) :: timeout = 0
+    real(c_double) :: gather = 0
   end type options_c
 
   type :: dvt_model
@@ -93,13 +97,17 @@ contains
 
   !> Loads what dovetail.export_model wrote; it is compiled for this machine the first time.
   !> `device`: "cpu", "cuda", "cuda:1", "xpu"; by default a GPU where torch can use one. `threads`:
-  !> the most that a call may use. `timeout`: seconds that compiling may take.
-  subroutine model_load(self, path, device, threads, timeout, stat, errmsg)
+  !> the most that a call may use. `timeout`: seconds that compiling may take. `shared`: by default
+  !> this process computes; dvt_model_shared: one process for all ranks of this node, and calls give
+  !> dvt_lost once it is gone; dvt_model_shared_else_in_process: this process computes then.
+  !> `gather`: seconds that a shared call may wait for those of other ranks, to be one with them.
+  subroutine model_load(self, path, device, threads, timeout, shared, gather, stat, errmsg)
     class(dvt_model), intent(inout) :: self
     character(*), intent(in) :: path
     character(*), intent(in), optional :: device
     integer, intent(in), optional :: threads
-    real(c_double), intent(in), optional :: timeout
+    real(c_double), intent(in), optional :: timeout, gather
+    integer, intent(in), optional :: shared
     integer, intent(out), optional :: stat
     character(*), intent(inout), optional :: errmsg
     type(options_c) :: options
@@ -114,6 +122,8 @@ contains
     end if
     if (present(threads)) options%threads = int(threads, c_int32_t)
     if (present(timeout)) options%timeout = timeout
+    if (present(shared)) options%shared = int(shared, c_int32_t)
+    if (present(gather)) options%gather = gather
     call settle(c_model_load(in_c(path), options, self%handle), stat, errmsg)
   end subroutine model_load
 

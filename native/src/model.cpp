@@ -11,19 +11,6 @@ namespace dovetail {
 
 namespace {
 
-std::uint64_t elements_of(const ModelArray& array) {
-  std::uint64_t count = 1;
-  for (std::int32_t axis = 0; axis < array.rank; ++axis) {
-    count *= static_cast<std::uint64_t>(array.shape[axis]);
-  }
-  return count;
-}
-
-std::string array_text(const ModelArray& array) {
-  return std::string(model_dtype_name(array.dtype)) + " " +
-         text_of(array.shape, static_cast<std::size_t>(array.rank));
-}
-
 void dense_strides(const std::int64_t* shape, std::int32_t rank, std::int64_t* strides) {
   std::int64_t stride = 1;
   for (std::int32_t axis = rank; axis-- > 0;) {
@@ -57,42 +44,6 @@ void copy_dense(std::uint8_t* to, const std::uint8_t* from, const std::int64_t* 
 
 }  // namespace
 
-namespace {
-
-template <class Number>
-bool finite_numbers(const void* data, std::uint64_t count) {
-  const auto* const numbers = static_cast<const Number*>(data);
-  bool finite = true;
-  for (std::uint64_t place = 0; place < count; ++place) {
-    finite = finite && std::isfinite(numbers[place]);
-  }
-  return finite;
-}
-
-// 16 bits, of which these are the exponent.
-bool finite_halves(const void* data, std::uint64_t count, std::uint16_t exponent) {
-  const auto* const bits = static_cast<const std::uint16_t*>(data);
-  bool finite = true;
-  for (std::uint64_t place = 0; place < count; ++place) {
-    finite = finite && (bits[place] & exponent) != exponent;
-  }
-  return finite;
-}
-
-}  // namespace
-
-bool is_finite(const ModelArray& array) {
-  const auto count = elements_of(array);
-  const std::string_view name = model_dtype_name(array.dtype);
-  if (name == "float32") return finite_numbers<float>(array.data, count);
-  if (name == "float64") return finite_numbers<double>(array.data, count);
-  if (name == "float16") return finite_halves(array.data, count, 0x7c00);
-  if (name == "bfloat16") return finite_halves(array.data, count, 0x7f80);
-  if (name == "complex64") return finite_numbers<float>(array.data, 2 * count);
-  if (name == "complex128") return finite_numbers<double>(array.data, 2 * count);
-  return true;
-}
-
 ModelResult& ModelResult::operator=(ModelResult&& other) noexcept {
   if (this != &other) {
     if (tensor_ != nullptr) torch_->forget(tensor_);
@@ -110,6 +61,7 @@ ModelResult::~ModelResult() {
 Model::Model(std::shared_ptr<const ModelPackage> package, const ModelOptions& options)
     : package_(std::move(package)),
       options_(options),
+      checks_(package_->spec),
       choice_(package_->folder, package_->spec.one_thread ? 1 : options.most_threads) {
   const auto& spec = package_->spec;
   const auto& torch = *package_->torch;
@@ -134,7 +86,6 @@ Model::Model(std::shared_ptr<const ModelPackage> package, const ModelOptions& op
                                      " is damaged: its code and its dovetail.json differ. "
                                      "Compile it again");
   }
-  bound_.resize(spec.names.size());
   inputs_.resize(inputs);
   outputs_.resize(outputs);
   find_weights();
@@ -142,14 +93,12 @@ Model::Model(std::shared_ptr<const ModelPackage> package, const ModelOptions& op
 
 Model::~Model() { package_->destroy(container_); }
 
-std::unique_ptr<Model> Model::another() const {
-  return std::make_unique<Model>(package_, options_);
-}
+std::unique_ptr<Model> Model::copy() const { return std::make_unique<Model>(package_, options_); }
 
 std::vector<ModelResult> Model::run(const ModelArray* inputs, std::size_t count,
                                     bool leave_on_device) {
   const std::lock_guard lock(running_);
-  check_inputs(inputs, count);
+  checks_.take_inputs(inputs, count);
   auto results = call(inputs, count);
   if (device_kind_ != cpu_kind_ && !leave_on_device) {
     for (auto& result : results) result = on_host(result);
@@ -160,20 +109,14 @@ std::vector<ModelResult> Model::run(const ModelArray* inputs, std::size_t count,
 bool Model::run_into(const ModelArray* inputs, std::size_t count, const ModelArray* outputs,
                      std::size_t output_count, bool only_finite) {
   const std::lock_guard lock(running_);
-  check_inputs(inputs, count);
-  check_outputs(outputs, output_count);
+  checks_.take_inputs(inputs, count);
+  checks_.check_outputs(outputs, output_count);
   auto results = call(inputs, count);
   const auto& torch = *package_->torch;
   for (std::size_t index = 0; index < output_count; ++index) {
     const auto& wanted = outputs[index];
     auto& result = results[index];
-    if (wanted.rank != result.array.rank || wanted.dtype != result.array.dtype ||
-        !std::equal(wanted.shape, wanted.shape + wanted.rank, result.array.shape)) {
-      throw Error(Status::argument, "the output " + spec().outputs[index].name + " is " +
-                                        array_text(result.array) +
-                                        ", and the array given for it is " + array_text(wanted) +
-                                        ": give one of the output's shape");
-    }
+    check_room(wanted, result.array, spec().outputs[index].name);
   }
   if (only_finite) {
     for (const auto& result : results) {
@@ -201,81 +144,25 @@ bool Model::run_into(const ModelArray* inputs, std::size_t count, const ModelArr
       continue;
     }
     if (device_kind_ != cpu_kind_) result = on_host(result);
-    std::int64_t* strides = nullptr;
-    torch.strides_of(result.tensor(), &strides);
-    copy_dense(static_cast<std::uint8_t*>(wanted.data),
-               static_cast<const std::uint8_t*>(result.array.data), wanted.shape, strides,
-               wanted.rank, model_item_bytes(wanted.dtype));
+    copy_rows(result, 0, wanted.rank > 0 ? wanted.shape[0] : 1, wanted.data);
   }
   return true;
 }
 
-void Model::check_inputs(const ModelArray* inputs, std::size_t count) {
-  const auto& wanted = spec().inputs;
-  if (count != wanted.size()) {
-    std::string names;
-    for (const auto& input : wanted) {
-      names += (names.empty() ? "" : ", ") + input.name + ": " + text_of(input, spec());
-    }
-    throw Error(Status::argument, "the model takes " + std::to_string(wanted.size()) +
-                                      " inputs and was given " + std::to_string(count) +
-                                      ": it takes " + names);
+void Model::copy_rows(const ModelResult& result, std::int64_t first, std::int64_t count,
+                      void* to) const {
+  const auto& array = result.array;
+  const auto item = model_item_bytes(array.dtype);
+  std::int64_t* strides = nullptr;
+  package_->torch->strides_of(result.tensor(), &strides);
+  std::int64_t shape[most_model_axes];
+  std::copy(array.shape, array.shape + array.rank, shape);
+  const auto* from = static_cast<const std::uint8_t*>(array.data);
+  if (array.rank > 0) {
+    shape[0] = count;
+    from += first * strides[0] * item;
   }
-  std::fill(bound_.begin(), bound_.end(), -1);
-  for (std::size_t index = 0; index < count; ++index) {
-    const auto& input = inputs[index];
-    const auto& one = wanted[index];
-    const auto refuse = [&](const std::string& why) {
-      throw Error(Status::argument, "the input " + one.name + " is " + array_text(input) + why);
-    };
-    if (input.dtype != one.dtype || static_cast<std::size_t>(input.rank) != one.shape.size()) {
-      refuse(", and should be " + text_of(one, spec()));
-    }
-    for (std::size_t axis = 0; axis < one.shape.size(); ++axis) {
-      const auto extent = input.shape[axis];
-      const auto& expected = one.shape[axis];
-      if (expected.number >= 0) {
-        if (extent != expected.number) refuse(", and should be " + text_of(one, spec()));
-      } else if (expected.name >= 0) {
-        const auto& name = spec().names[static_cast<std::size_t>(expected.name)];
-        auto& bound = bound_[static_cast<std::size_t>(expected.name)];
-        if (extent < name.least || extent > name.most) {
-          refuse(": " + name.name + " must be at least " + std::to_string(name.least) +
-                 (name.most == INT64_MAX ? "" : " and at most " + std::to_string(name.most)));
-        }
-        if (bound >= 0 && bound != extent) {
-          refuse(": " + name.name + " is " + std::to_string(bound) + " in the inputs before it");
-        }
-        bound = extent;
-      }
-    }
-    if (input.data == nullptr && elements_of(input) > 0) refuse(", and its data is NULL");
-  }
-}
-
-void Model::check_outputs(const ModelArray* outputs, std::size_t count) const {
-  const auto& expected = spec().outputs;
-  if (count != expected.size()) {
-    throw Error(Status::argument, "the model gives " + std::to_string(expected.size()) +
-                                      " outputs, and there is room for " + std::to_string(count));
-  }
-  for (std::size_t index = 0; index < count; ++index) {
-    const auto& output = outputs[index];
-    const auto& one = expected[index];
-    bool fits =
-        output.dtype == one.dtype && static_cast<std::size_t>(output.rank) == one.shape.size();
-    for (std::size_t axis = 0; fits && axis < one.shape.size(); ++axis) {
-      const auto& extent = one.shape[axis];
-      const auto number =
-          extent.name >= 0 ? bound_[static_cast<std::size_t>(extent.name)] : extent.number;
-      fits = number < 0 || output.shape[axis] == number;
-    }
-    if (!fits || (output.data == nullptr && elements_of(output) > 0)) {
-      throw Error(Status::argument, "the array for the output " + one.name + " is " +
-                                        array_text(output) + ", and should be " +
-                                        text_of(one, spec()) + " of the inputs given");
-    }
-  }
+  copy_dense(static_cast<std::uint8_t*>(to), from, shape, strides, array.rank, item);
 }
 
 std::vector<ModelResult> Model::call(const ModelArray* inputs, std::size_t count) {
@@ -386,7 +273,7 @@ void Model::find_weights() {
   }
 }
 
-void Model::replace_weights(const std::vector<std::pair<std::string, ModelArray>>& weights) {
+void Model::replace_weights(const NamedWeights& weights) {
   const std::lock_guard lock(running_);
   if (package_->update == nullptr) {
     throw Error(Status::capability, "the model in " + package_->folder +
@@ -397,22 +284,10 @@ void Model::replace_weights(const std::vector<std::pair<std::string, ModelArray>
   const auto& torch = *package_->torch;
   std::vector<ModelResult> owned;
   std::vector<AotWeight> updates;
-  for (const auto& known : spec().weights) {
-    const auto given = std::find_if(weights.begin(), weights.end(),
-                                    [&](const auto& entry) { return entry.first == known.name; });
-    if (given == weights.end()) {
-      throw Error(Status::argument, "the weight " + known.name + " is missing");
-    }
-    const auto& array = given->second;
-    bool fits =
-        array.dtype == known.dtype && static_cast<std::size_t>(array.rank) == known.shape.size();
-    for (std::size_t axis = 0; fits && axis < known.shape.size(); ++axis) {
-      fits = array.shape[axis] == known.shape[axis].number;
-    }
-    if (!fits) {
-      throw Error(Status::argument, "the weight " + known.name + " is " + array_text(array) +
-                                        " and should be " + text_of(known, spec()));
-    }
+  const auto in_order = checked_weights(weights, spec());
+  for (std::size_t place = 0; place < in_order.size(); ++place) {
+    const auto& known = spec().weights[place];
+    const auto& array = *in_order[place];
     if (!known.used) continue;
     const auto own = std::find_if(own_names_.begin(), own_names_.end(),
                                   [&](const auto& entry) { return entry.first == known.name; });
@@ -430,12 +305,6 @@ void Model::replace_weights(const std::vector<std::pair<std::string, ModelArray>
     }
     owned.emplace_back(torch, tensor);
     updates.push_back({own->second.c_str(), tensor});
-  }
-  for (const auto& [name, array] : weights) {
-    if (std::none_of(spec().weights.begin(), spec().weights.end(),
-                     [&, &name = name](const auto& known) { return known.name == name; })) {
-      throw Error(Status::argument, "the weight " + name + " is unknown to the model");
-    }
   }
   if (package_->update(container_, updates.data(), updates.size(), false, false) != 0) {
     fail("could not take other weights");

@@ -13,22 +13,11 @@
 #include <utility>
 #include <vector>
 
-#include "model_package.hpp"
+#include "callable_model.hpp"
+#include "model_checks.hpp"
 #include "model_threads.hpp"
 
 namespace dovetail {
-
-// An array of the caller, or of a result. Row-major and dense.
-struct ModelArray {
-  void* data = nullptr;
-  std::int32_t dtype = 0;  // as the C interface numbers it
-  std::int32_t rank = 0;
-  const std::int64_t* shape = nullptr;
-  bool on_device = false;  // the pointer is of the model's device, and not of the host
-};
-
-// Whether all of a dense array on the host is; what is no floating-point number is.
-bool is_finite(const ModelArray& array);
 
 // What a call gave, in memory of libtorch, until this goes.
 class ModelResult {
@@ -56,40 +45,34 @@ struct ModelOptions {
   int most_threads = 1;  // how many threads a call may use at most
 };
 
-class Model {
+class Model final : public CallableModel {
  public:
   Model(std::shared_ptr<const ModelPackage> package, const ModelOptions& options);
-  ~Model();
+  ~Model() override;
   Model(const Model&) = delete;
   Model& operator=(const Model&) = delete;
 
   const ModelPackage& package() const { return *package_; }
-  const ModelSpec& spec() const { return package_->spec; }
+  const ModelSpec& spec() const override { return package_->spec; }
   const ModelOptions& options() const { return options_; }
 
-  // Throws Error(Status::argument), naming the array, if inputs are not what spec() says, and
-  // Error(Status::model_failed) with what libtorch says. Calls from several threads take turns.
-  // Results lie on the host unless `leave_on_device`.
+  // The same as run_into(), into memory of libtorch. Results lie on the host unless
+  // `leave_on_device`.
   std::vector<ModelResult> run(const ModelArray* inputs, std::size_t count,
                                bool leave_on_device = false);
-  // The same into memory of the caller. Outputs are checked before the run as far as they can be,
-  // and untouched if it fails; or if they must be finite and are not: that is false.
   bool run_into(const ModelArray* inputs, std::size_t count, const ModelArray* outputs,
-                std::size_t output_count, bool only_finite = false);
+                std::size_t output_count, bool only_finite = false) override;
+  void replace_weights(const NamedWeights& weights) override;
+  // Shares the code.
+  std::unique_ptr<CallableModel> another() const override { return copy(); }
+  std::unique_ptr<Model> copy() const;
 
-  // Replaces all weights, by name; each is copied. Not while the model is called. Throws
-  // Error(Status::argument) if one is missing, unknown, or of another shape or dtype, and
-  // Error(Status::capability) if the compiled code holds weights that cannot be replaced.
-  void replace_weights(const std::vector<std::pair<std::string, ModelArray>>& weights);
-
-  // Another instance of the same package.
-  std::unique_ptr<Model> another() const;
+  // Some entries along axis 0 of a result on the host, to dense memory.
+  void copy_rows(const ModelResult& result, std::int64_t first, std::int64_t count, void* to) const;
 
   std::uint64_t calls() const { return calls_; }
 
  private:
-  void check_inputs(const ModelArray* inputs, std::size_t count);
-  void check_outputs(const ModelArray* outputs, std::size_t count) const;
   void wrap_inputs(const ModelArray* inputs);
   std::vector<ModelResult> call(const ModelArray* inputs, std::size_t count);
   void run_once(const ModelArray* inputs, int threads);
@@ -107,8 +90,8 @@ class Model {
   std::vector<std::pair<std::string, std::string>> own_names_;
 
   std::mutex running_;
+  CallChecks checks_;
   ThreadChoice choice_;
-  std::vector<std::int64_t> bound_;
   std::vector<AtenTensor*> inputs_, outputs_;
   std::uint64_t calls_ = 0;
 };

@@ -6,6 +6,7 @@
 
 #include "clock.hpp"
 #include "error.hpp"
+#include "model_checks.hpp"
 #include "trace.hpp"
 #include "variables.hpp"
 
@@ -49,10 +50,9 @@ bool within(const ModelBounds& bounds, const Number* data, std::uint64_t outer,
 }
 
 // Weights that are dense and row-major, as the model takes them.
-std::vector<std::pair<std::string, ModelArray>> weights_in(
-    const Value& value, const std::vector<Variable>& variables,
-    std::vector<std::vector<std::uint8_t>>& copies) {
-  std::vector<std::pair<std::string, ModelArray>> weights;
+NamedWeights weights_in(const Value& value, const std::vector<Variable>& variables,
+                        std::vector<std::vector<std::uint8_t>>& copies) {
+  NamedWeights weights;
   for (const auto& variable : variables) {
     const auto item = item_bytes(variable.dtype);
     auto* data = const_cast<std::uint8_t*>(value.memory->data()) + variable.offset;
@@ -74,7 +74,7 @@ std::vector<std::pair<std::string, ModelArray>> weights_in(
 
 }  // namespace
 
-FollowedModel::FollowedModel(std::unique_ptr<Model> model, std::string label)
+FollowedModel::FollowedModel(std::unique_ptr<CallableModel> model, std::string label)
     : label_(std::move(label)), first_(std::move(model)), name_(label_) {
   auto version = std::make_shared<Version>();
   version->model = first_;
@@ -227,8 +227,9 @@ std::shared_ptr<const FollowedModel::Version> FollowedModel::prepared(const Valu
     }
   }
   // A call may still hold what was in force before: then it stays as it is.
-  next->model = spare_ && spare_.use_count() == 1 ? std::move(spare_)
-                                                  : std::shared_ptr<Model>(first_->another());
+  next->model = spare_ && spare_.use_count() == 1
+                    ? std::move(spare_)
+                    : std::shared_ptr<CallableModel>(first_->another());
   spare_ = nullptr;
   next->model->replace_weights(weights);
   return next;

@@ -10,7 +10,7 @@
 #include <string>
 #include <vector>
 
-#include "model.hpp"
+#include "callable_model.hpp"
 #include "store.hpp"
 
 namespace dovetail {
@@ -29,10 +29,10 @@ enum class Verdict { trusted, out_of_range, non_finite };
 
 class FollowedModel {
  public:
-  explicit FollowedModel(std::unique_ptr<Model> model, std::string label);
+  explicit FollowedModel(std::unique_ptr<CallableModel> model, std::string label);
 
   // What was loaded; its specifications are those of every version.
-  const Model& model() const { return *first_; }
+  const CallableModel& model() const { return *first_; }
 
   // Nothing is written unless the model is trusted.
   Verdict run(const ModelArray* inputs, std::size_t count, const ModelArray* outputs,
@@ -51,7 +51,7 @@ class FollowedModel {
 
  private:
   struct Version {
-    std::shared_ptr<Model> model;
+    std::shared_ptr<CallableModel> model;
     std::int64_t number = 0;
     double published = 0;
     std::optional<ModelBounds> bounds;
@@ -61,7 +61,7 @@ class FollowedModel {
   bool in_bounds(const ModelBounds& bounds, const ModelArray& input) const;
 
   const std::string label_;
-  const std::shared_ptr<Model> first_;
+  const std::shared_ptr<CallableModel> first_;
   mutable std::mutex mutex_;  // of what a call and a refresh share
   std::shared_ptr<const Version> in_force_;
   std::shared_ptr<const ModelBounds> own_bounds_;
@@ -70,7 +70,7 @@ class FollowedModel {
   std::mutex refreshing_;
   std::shared_ptr<Store> store_;
   std::string key_, name_, seen_;
-  std::shared_ptr<Model> spare_;
+  std::shared_ptr<CallableModel> spare_;
 };
 
 }  // namespace dovetail

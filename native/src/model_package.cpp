@@ -219,10 +219,7 @@ std::string text_of(const ModelArraySpec& array, const ModelSpec& spec) {
   return text + (array.shape.size() == 1 ? ",)" : ")");
 }
 
-std::shared_ptr<const ModelPackage> ModelPackage::load(const std::string& folder,
-                                                       const std::string& torch_hint) {
-  const auto package = std::make_shared<ModelPackage>();
-  package->folder = folder;
+ModelSpec read_model_spec(const std::string& folder) {
   const auto text = read_description(folder);
   const auto json = Json::parse(text, nullptr, false);
   if (json.is_discarded() || !json.is_object()) throw_corrupt(folder, "dovetail.json is no JSON");
@@ -232,13 +229,21 @@ std::shared_ptr<const ModelPackage> ModelPackage::load(const std::string& folder
                                               std::to_string(found) + ", and this Dovetail reads " +
                                               std::to_string(format) + ": compile it again");
     }
-    package->spec = spec_from(json);
+    auto spec = spec_from(json);
     check_processor(json, folder);
+    return spec;
   } catch (const Error&) {
     throw;
   } catch (const std::exception& error) {
     throw_corrupt(folder, std::string("dovetail.json: ") + error.what());
   }
+}
+
+std::shared_ptr<const ModelPackage> ModelPackage::load(const std::string& folder,
+                                                       const std::string& torch_hint) {
+  const auto package = std::make_shared<ModelPackage>();
+  package->folder = folder;
+  package->spec = read_model_spec(folder);
   package->torch = &TorchLibrary::of_process(torch_hint);
   check_torch(package->spec, *package->torch, folder);
   package->torch->load_for(package->spec.device);

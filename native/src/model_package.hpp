@@ -57,6 +57,10 @@ std::int64_t model_item_bytes(std::int32_t dtype);
 std::string text_of(const ModelArraySpec& array, const ModelSpec& spec);
 std::string text_of(const std::int64_t* shape, std::size_t rank);
 
+// Of the compiled model in a folder; its code is not touched. Throws Error: corrupt,
+// format_version, unavailable (for another processor).
+ModelSpec read_model_spec(const std::string& folder);
+
 // The functions of a compiled model.
 struct AotContainer;
 struct AotWeight {

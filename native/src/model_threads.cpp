@@ -124,4 +124,38 @@ int available_threads() {
   return std::max(1, here);
 }
 
+int threads_of_all_ranks() {
+  const int online = static_cast<int>(::sysconf(_SC_NPROCESSORS_ONLN));
+  return std::max(1, std::min(online, available_threads() * ranks_on_this_node()));
+}
+
+int device_of_rank(int devices) {
+  const int ranks = ranks_on_this_node();
+  int rank = 0;
+  for (const char* variable : {"MPI_LOCALRANKID", "OMPI_COMM_WORLD_LOCAL_RANK",
+                               "MV2_COMM_WORLD_LOCAL_RANK", "PALS_LOCAL_RANKID", "SLURM_LOCALID"}) {
+    if (std::getenv(variable) != nullptr) {
+      rank = number_in(variable);
+      break;
+    }
+  }
+  if (devices <= 1) return 0;
+  if (ranks <= devices) return rank % devices;
+  return std::min(rank, ranks - 1) * devices / ranks;
+}
+
+int devices_here(const std::string& kind) {
+  const bool is_cuda = kind == "cuda";
+  if (const char* const named = std::getenv(is_cuda ? "CUDA_VISIBLE_DEVICES" : "ZE_AFFINITY_MASK");
+      named != nullptr && *named != '\0') {
+    const std::string list = named;
+    return 1 + static_cast<int>(std::count(list.begin(), list.end(), ','));
+  }
+  const std::string pattern = is_cuda ? "/dev/nvidia" : "/dev/dri/renderD";
+  const int first = is_cuda ? 0 : 128;
+  int count = 0;
+  while (::access((pattern + std::to_string(first + count)).c_str(), F_OK) == 0) ++count;
+  return std::max(1, count);
+}
+
 }  // namespace dovetail

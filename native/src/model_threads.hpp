@@ -29,5 +29,11 @@ class ThreadChoice {
 // How many threads this process may take: its share of the processors that it may run on, among
 // the ranks that a launcher says it has on this node; no more than OMP_NUM_THREADS.
 int available_threads();
+// The shares of all ranks of this node that a launcher tells of; no more than there are processors.
+int threads_of_all_ranks();
+// Which of so many devices this rank uses: neighbours share one. The first, where no launcher says
+// which rank of the node this is.
+int device_of_rank(int devices);
+int devices_here(const std::string& kind);
 
 }  // namespace dovetail

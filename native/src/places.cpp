@@ -73,6 +73,11 @@ std::string normal(const std::string& path) {
 
 }  // namespace
 
+std::string shared_memory_folder() {
+  require_shared_memory();
+  return shared_root();
+}
+
 std::string folder_of(const Url& url, Purpose purpose) {
   if (url.scheme == "shm") {
     if (!is_fit(url.location)) {

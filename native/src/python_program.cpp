@@ -98,8 +98,10 @@ std::string ProgramAnswer::last_line() const {
                        end - (begin == std::string::npos ? 0 : begin + 1) + 1);
 }
 
-ProgramAnswer run_python(const std::vector<std::string>& arguments, double seconds) {
-  const auto program = python_name();
+namespace {
+
+pid_t spawned(const std::string& program, const std::vector<std::string>& arguments, int output,
+              int errors) {
   std::vector<char*> words{const_cast<char*>(program.c_str())};
   for (const auto& argument : arguments) words.push_back(const_cast<char*>(argument.c_str()));
   words.push_back(nullptr);
@@ -109,12 +111,11 @@ ProgramAnswer run_python(const std::vector<std::string>& arguments, double secon
   }
   environment.push_back(nullptr);
 
-  Pipe output, errors;
   posix_spawn_file_actions_t actions;
   ::posix_spawn_file_actions_init(&actions);
   ::posix_spawn_file_actions_addopen(&actions, STDIN_FILENO, "/dev/null", O_RDONLY, 0);
-  ::posix_spawn_file_actions_adddup2(&actions, output.writing.get(), STDOUT_FILENO);
-  ::posix_spawn_file_actions_adddup2(&actions, errors.writing.get(), STDERR_FILENO);
+  ::posix_spawn_file_actions_adddup2(&actions, output, STDOUT_FILENO);
+  ::posix_spawn_file_actions_adddup2(&actions, errors, STDERR_FILENO);
   // A group of its own, so that what it starts in turn ends with it.
   posix_spawnattr_t attributes;
   ::posix_spawnattr_init(&attributes);
@@ -130,6 +131,20 @@ ProgramAnswer run_python(const std::vector<std::string>& arguments, double secon
                                          ". Put a python3 into PATH, or name one with "
                                          "DOVETAIL_PYTHON");
   }
+  return child;
+}
+
+}  // namespace
+
+void start_python(const std::string& program, const std::vector<std::string>& arguments, int output,
+                  int errors) {
+  exit_status(spawned(program.empty() ? python_name() : program, arguments, output, errors));
+}
+
+ProgramAnswer run_python(const std::vector<std::string>& arguments, double seconds) {
+  const auto program = python_name();
+  Pipe output, errors;
+  const pid_t child = spawned(program, arguments, output.writing.get(), errors.writing.get());
   output.writing.reset();
   errors.writing.reset();
 

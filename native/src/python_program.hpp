@@ -18,4 +18,9 @@ struct ProgramAnswer {
 // Error(Status::timeout), the program ended, after `seconds`.
 ProgramAnswer run_python(const std::vector<std::string>& arguments, double seconds);
 
+// Starts the same, or `program` if it is not empty, with its standard output and errors at these
+// descriptors, and returns when that has ended, which leaves a process of its own behind.
+void start_python(const std::string& program, const std::vector<std::string>& arguments, int output,
+                  int errors);
+
 }  // namespace dovetail

@@ -40,4 +40,7 @@ std::string percent_decoded(std::string_view text);
 // Status::unavailable if there is no shared memory.
 std::string folder_of(const Url& url, Purpose purpose);
 
+// Where this user's part of the shared memory is. Throws Error(Status::unavailable).
+std::string shared_memory_folder();
+
 }  // namespace dovetail

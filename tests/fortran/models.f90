@@ -1,4 +1,5 @@
 ! models PATH FOLDER URL BATCH: calls a model with the inputs of a file, and writes what it makes.
+! MODEL_SHARED says who computes it.
 program models
   use, intrinsic :: iso_fortran_env, only: int16, int64, real32, real64
   use dovetail
@@ -8,7 +9,7 @@ program models
   type(dvt_model) :: model
   type(dvt_model_statistics) :: numbers
   type(dvt_store) :: store
-  integer :: batch, file, stat
+  integer :: batch, file, stat, shared
   real(real32), allocatable :: x(:, :), first(:, :)
   integer(int16), allocatable :: scale(:, :), second(:)
   integer(int64), allocatable :: shift(:)
@@ -26,7 +27,10 @@ program models
 
   call model%load('/nowhere.pt2', stat=stat, errmsg=said)
   if (stat >= 0 .or. index(said, '/nowhere.pt2') == 0) error stop 'there is no such model'
-  call model%load(path, device='cpu', threads=1)
+  call get_environment_variable('MODEL_SHARED', text, status=stat)
+  shared = 0
+  if (stat == 0) read (text, *) shared
+  call model%load(path, device='cpu', threads=1, shared=shared, gather=0.001_real64)
   call answer('outputs')
 
   if (model%run(x, first, stat=stat, errmsg=said)) error stop 'inputs are missing'

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from model.shared_ranks import Rank
 
 import dovetail as dv
 from dovetail.model import CompiledModel
@@ -48,3 +49,20 @@ def two_threads(exported: Path) -> CompiledModel:
     model = dv.load_model(exported, device="cpu", threads=2)
     assert isinstance(model, CompiledModel)
     return model
+
+
+@pytest.fixture
+def ranks(exported: Path, one_thread: CompiledModel) -> Iterator[Callable[..., list[Rank]]]:
+    """So many ranks, which have loaded the model."""
+    started: list[Rank] = []
+
+    def start(count: int, **options: object) -> list[Rank]:
+        new = [Rank(exported, **options) for _ in range(count)]
+        started.extend(new)
+        for rank in new:
+            rank.answer()
+        return new
+
+    yield start
+    for rank in started:
+        rank.end()

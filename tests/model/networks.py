@@ -6,6 +6,9 @@ from typing import Any
 
 import numpy as np
 import torch
+from model.inputs import inputs_of
+
+__all__ = ["Closure", "eager", "inputs_of", "tensors_of"]
 
 
 class Closure(torch.nn.Module):
@@ -27,18 +30,6 @@ class Closure(torch.nn.Module):
     def forward(self, x: Any, scale: Any, shift: Any) -> Any:
         outputs = self.layers(x) * scale.float() + shift[:, None]
         return outputs, (outputs + self.mask).exp().sum(1).bfloat16()
-
-
-def inputs_of(batch: int, seed: int = 0) -> tuple[Any, Any, Any]:
-    """NumPy arrays to call it with; the second is bfloat16."""
-    import ml_dtypes
-
-    generator = np.random.default_rng(seed)
-    return (
-        generator.standard_normal((batch, 8), dtype=np.float32),
-        generator.standard_normal((batch, 1), dtype=np.float32).astype(ml_dtypes.bfloat16),
-        generator.integers(-3, 3, batch),
-    )
 
 
 def tensors_of(inputs: tuple[Any, ...]) -> tuple[Any, ...]:

@@ -92,6 +92,10 @@ int main(void) {
     if (sscanf(line, "load %2047s %ld %1023s", a, &n, b) == 3) {
       dvt_model_options options = {.threads = (int)n, .device = b, .timeout = 200};
       answer(dvt_model_load(a, &options, &model));
+    } else if (sscanf(line, "share %2047s %d %lf %lf", a, &k, &low, &high) == 4) {
+      dvt_model_options options = {
+          .threads = 1, .device = "cpu", .shared = k, .gather = low, .timeout = high};
+      answer(dvt_model_load(a, &options, &model));
     } else if (sscanf(line, "run %ld %2047s %1023s %ld %d %d", &n, a, b, &m, &flag, &k) == 6) {
       const int status = run(n, a, b, m, flag, k);
       if (status == DVT_FALL_BACK) {

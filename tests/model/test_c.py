@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -16,7 +17,7 @@ from model.networks import Closure, eager, inputs_of
 
 import dovetail as dv
 from dovetail import native
-from dovetail.model import CompiledModel, InputRange
+from dovetail.model import CompiledModel, InputRange, SharedModel
 from dovetail.model.compiling import compiled_folder
 from dovetail.transport.contract import Store
 
@@ -43,7 +44,7 @@ class Solver:
 
     def __init__(self, program: Path, folder: Path, **environment: str) -> None:
         self.folder = folder
-        with (folder / "stderr").open("w") as complaints:
+        with (folder / "stderr").open("a") as complaints:
             self.process = subprocess.Popen(
                 [program],
                 stdin=subprocess.PIPE,
@@ -261,3 +262,51 @@ def test_the_program_needs_no_torch_to_be_built(program: Path) -> None:
         ).stdout
         assert "libtorch" not in needed
         assert "libpython" not in needed
+
+
+def test_solvers_share_the_process_that_computes(
+    started: Callable[..., Solver], exported: Path, one_thread: CompiledModel, store: Store
+) -> None:
+    inputs = inputs_of(4)
+    first, second = started(), started()
+    for solver in (first, second):
+        assert solver(f"share {exported} 1 -1 100") == "ok:"
+        assert solver.run(inputs) == ("ok:", bytes_of(one_thread(*inputs)))
+    # What one refreshes is another's only when that one does.
+    assert first(f"follow {store.url} closure") == "ok:"
+    dv.publish_model(store, "closure", Closure(1))
+    assert first("refresh") == "taken 1"
+    python = dv.FollowedModel(store, "closure", one_thread)
+    python.refresh()
+    assert first.run(inputs) == ("ok:", bytes_of(python(*inputs)))
+    assert second.run(inputs) == ("ok:", bytes_of(one_thread(*inputs)))
+    # The guard is each one's own.
+    assert second("guard -9 9 8") == "ok:"
+    inputs[0][2, 3] = 50
+    assert second.run(inputs)[0] == "fall back"
+    assert first.run(inputs)[0] == "ok:"
+    said, _ = first.run(inputs, rows=5)
+    assert said.startswith("argument: the array for the output output0 is float32 (5, 4), and")
+    assert first("close") == "ok:"
+    assert second.run(inputs_of(2))[0] == "ok:"
+
+
+def test_a_server_that_is_killed_is_a_status_or_computed_in_process(
+    started: Callable[..., Solver], exported: Path, one_thread: CompiledModel, tmp_path: Path
+) -> None:
+    inputs = inputs_of(4)
+    failing, going_on = started(), started()
+    assert failing(f"share {exported} 1 0 100") == "ok:"
+    assert going_on(f"share {exported} 2 0 100") == "ok:"
+    with dv.load_model(exported, device="cpu", threads=1, shared=True) as model:
+        assert isinstance(model, SharedModel)
+        assert model.statistics().ranks == 3
+        os.kill(model.statistics().process, signal.SIGKILL)
+    assert failing.run(inputs)[0].startswith("lost: the model server of this node (process")
+    assert going_on.run(inputs) == ("ok:", bytes_of(one_thread(*inputs)))
+    assert going_on.run(inputs) == ("ok:", bytes_of(one_thread(*inputs)))
+    said = (tmp_path / "stderr").read_text().splitlines()
+    assert [line for line in said if "is computed in this process from now on" in line] == said
+    assert len(said) == 1
+    assert failing(f"share {exported} 3 0 100").startswith("argument: shared is 3: it is 0, ")
+    assert failing(f"share {exported} 1 99 100").startswith("argument: gather is at most 60")

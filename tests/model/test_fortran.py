@@ -38,17 +38,18 @@ def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "models"
 
 
-@pytest.mark.parametrize("batch", [1, 5])
+@pytest.mark.parametrize(("batch", "shared"), [(1, 0), (5, 0), (5, 1), (5, 2)])
 def test_fortran_and_python_give_the_same_bits(
-    batch: int, program: Path, exported: Path, one_thread: CompiledModel, store: Store,
+    batch: int, shared: int, program: Path, exported: Path, one_thread: CompiledModel, store: Store,
     tmp_path: Path,
 ) -> None:  # fmt: skip
     inputs = inputs_of(batch)
     (tmp_path / "inputs").write_bytes(b"".join(one.tobytes() for one in inputs))
     dv.publish_model(store, "closure", Closure(1))
     said = building.run(
-        program, exported, tmp_path, store.url, batch, DOVETAIL_PYTHON=sys.executable
-    )
+        program, exported, tmp_path, store.url, batch, DOVETAIL_PYTHON=sys.executable,
+        MODEL_SHARED=str(shared),
+    )  # fmt: skip
     assert said == "done\n"
     assert (tmp_path / "outputs").read_bytes() == b"".join(
         one.tobytes() for one in one_thread(*inputs)

@@ -21,18 +21,29 @@ extern "C" {
 
 typedef struct dvt_model dvt_model;
 
+/* Who computes: this process, or one that the ranks of this node share. That is started by
+ * whichever comes first, by the Python that compiles, and ends with the last; ranks whose path and
+ * options are the same share one, or one for each GPU. Once it is gone calls give DVT_LOST; or this
+ * process computes from then on, which is said once on the standard error. */
+#define DVT_MODEL_SHARED 1
+#define DVT_MODEL_SHARED_ELSE_IN_PROCESS 2
+
 /* Set all that is not named to 0, which chooses the default. */
 typedef struct dvt_model_options {
   const char* device; /* "cpu", "cuda", "cuda:1", "xpu"; NULL: a GPU where torch can use one */
   int32_t threads;    /* the most that a call may use; 0: this process's share of the processors,
                          beside the other ranks of the node */
-  int32_t reserved;   /* 0 */
-  double timeout;     /* seconds that compiling may take; 0: 600 */
+  int32_t shared;     /* 0: in this process; or as above. */
+  double timeout;     /* seconds that compiling may take, and of a shared model its start, and each
+                         answer; 0: 600 */
+  double gather;      /* read if shared: seconds that a call may wait for those of other ranks, to
+                         be one with them; 0: 0.0002, below 0: each call is computed by itself */
 } dvt_model_options;
 
 /* Loads what dovetail.export_model wrote, or a folder that `dovetail model compile` made. Of ranks
  * that start together one compiles, and the others wait. `options` may be NULL. DVT_UNAVAILABLE if
- * torch, a compiler or the device is missing; DVT_CORRUPT, DVT_FORMAT_VERSION, DVT_MODEL_FAILED. */
+ * torch, a compiler or the device is missing, or the process to share cannot be started;
+ * DVT_CORRUPT, DVT_FORMAT_VERSION, DVT_MODEL_FAILED, DVT_TIMEOUT. */
 DVT_API int dvt_model_load(const char* path, const dvt_model_options* options, dvt_model** model);
 DVT_API int dvt_model_close(dvt_model* model);
 
@@ -41,12 +52,12 @@ DVT_API int dvt_model_count(dvt_model* model, int* inputs, int* outputs);
 DVT_API int dvt_model_input(dvt_model* model, int index, dvt_array* array);
 DVT_API int dvt_model_output(dvt_model* model, int index, dvt_array* array);
 
-/* Calls the model. Inputs are not copied; outputs are copied once, into `data` of the arrays given
- * for them, which have the outputs' shape. In their order; names need not be given. Arrays have no
- * gaps. A column-major array is taken with its axes reversed: x(8, n) of Fortran is the (n, 8) of
- * the module. DVT_ARGUMENT names the array that does not fit; nothing is written then.
- * DVT_FALL_BACK, which is no error: the guard does not trust the model, nothing was written, and
- * the physics is to answer. */
+/* Calls the model. Inputs are not copied, or once if it is shared; outputs are copied once, into
+ * `data` of the arrays given for them, which have the outputs' shape. In their order; names need
+ * not be given. Arrays have no gaps. A column-major array is taken with its axes reversed: x(8, n)
+ * of Fortran is the (n, 8) of the module. DVT_ARGUMENT names the array that does not fit; nothing
+ * is written then. DVT_FALL_BACK, which is no error: the guard does not trust the model, nothing
+ * was written, and the physics is to answer. */
 #define DVT_FALL_BACK 2
 DVT_API int dvt_model_run(dvt_model* model, const dvt_array* inputs, int input_count,
                           const dvt_array* outputs, int output_count);

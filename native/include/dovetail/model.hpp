@@ -21,6 +21,8 @@ struct ModelOptions {
   std::string device;  // "cpu", "cuda", "cuda:1", "xpu"; empty: a GPU where torch can use one
   int threads = 0;     // the most that a call may use; 0: this process's share of the processors
   double timeout = 0;  // seconds that compiling may take; 0: 600
+  int shared = 0;      // DVT_MODEL_SHARED: one process of this node computes for all its ranks
+  double gather = 0;  // seconds that a shared call may wait for other ranks; 0: 0.0002; below: none
 };
 
 // What a model takes or gives: an extent that varies is -1.
@@ -51,7 +53,7 @@ class Argument {
   dvt_array array_{};
 };
 
-// A model in this process. Calls take turns, and may come from any thread.
+// A model. Calls take turns, and may come from any thread.
 class Model {
  public:
   explicit Model(const std::string& path, const ModelOptions& options = {}) {
@@ -59,6 +61,8 @@ class Model {
     chosen.device = detail::text_or_null(options.device);
     chosen.threads = options.threads;
     chosen.timeout = options.timeout;
+    chosen.shared = options.shared;
+    chosen.gather = options.gather;
     dvt_model* handle = nullptr;
     detail::check(dvt_model_load(path.c_str(), &chosen, &handle));
     handle_.reset(handle);

@@ -17,6 +17,7 @@ from dovetail.model.guard import Guard, GuardStatistics, Verdict
 from dovetail.model.loading import LoadedModel, load_model
 from dovetail.model.publishing import publish_model
 from dovetail.model.ranges import InputRange
+from dovetail.model.shared import SharedModel, SharedStatistics
 
 __all__ = [
     "ArraySpec",
@@ -29,6 +30,8 @@ __all__ = [
     "InputRange",
     "LoadedModel",
     "Refusal",
+    "SharedModel",
+    "SharedStatistics",
     "ValidationGate",
     "Verdict",
     "export_model",
