@@ -103,19 +103,25 @@ def learn(
 def model(
     batches: Annotated[str, typer.Option(help="Samples of a call.")] = "1,16,256,4096",
     networks: Annotated[str, typer.Option(help="Of mlp, cnn.")] = "mlp,cnn",
+    ranks: Annotated[str, typer.Option(help="Processes that call at once.")] = "1,2,4,8",
     repeat: Repeat = 15,
     milliseconds: Milliseconds = 20,
     output: Output = None,
     as_json: AsJson = False,
 ) -> None:
-    """Measure calls of a model: eager, TorchScript, bare C, and ours from C and Python."""
+    """Measure calls of a model: eager, TorchScript, bare C, Redis; ours, in process and shared."""
     from dovetail.bench.models import bench_models
     from dovetail.bench.models.networks import NETWORKS
 
     try:
         numbers = [int(word) for word in batches.split(",")]
+        crowds = [int(word) for word in ranks.split(",")]
     except ValueError:
-        raise typer.BadParameter("say numbers, as in 1,64", param_hint="--batches") from None
+        raise typer.BadParameter(
+            "say numbers, as in 1,64", param_hint="--batches, --ranks"
+        ) from None
+    if not 1 <= min(crowds) <= max(crowds) <= 1024:
+        raise typer.BadParameter("say 1 to 1024", param_hint="--ranks")
     names = names_in(networks) or []
     if min(numbers) < 1 or not set(names) <= set(NETWORKS):
         raise typer.BadParameter("batches are at least 1, and networks are of mlp, cnn")
@@ -123,6 +129,7 @@ def model(
     report = bench_models(
         batches=numbers,
         networks=names,
+        ranks=crowds,
         repeats=repeat,
         batch_seconds=milliseconds / 1e3,
         progress=progress(),

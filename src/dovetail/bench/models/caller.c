@@ -2,6 +2,7 @@
  *
  *   caller bare FOLDER LIBTORCH BATCH RANK EXTENT…   through the package's own plain C interface
  *   caller ours FOLDER LIBTORCH BATCH RANK EXTENT…   through dovetail/model.h
+ *   caller shared FOLDER LIBTORCH BATCH RANK EXTENT…   the same, computed by a process of the node
  *
  * Each line of the standard input is a number of calls; the answer is the seconds they took. Inputs
  * and outputs are float32; an output has the extent BATCH × `OUTPUT` that the first call says. */
@@ -89,8 +90,9 @@ static void open_bare(const char* folder, const char* libtorch) {
   if (create(&bare, 1, "cpu", NULL) != 0) exit(2);
 }
 
-static void open_ours(const char* folder) {
-  dvt_model_options options = {.threads = 1, .device = "cpu"};
+static void open_ours(const char* folder, int is_shared) {
+  dvt_model_options options = {
+      .threads = 1, .device = "cpu", .shared = is_shared ? DVT_MODEL_SHARED : 0};
   dvt_array described;
   if (dvt_model_load(folder, &options, &ours) != 0 || dvt_model_output(ours, 0, &described) != 0) {
     fprintf(stderr, "%s\n", dvt_last_error());
@@ -125,7 +127,7 @@ int main(int count, char** words) {
   if (is_bare) {
     open_bare(words[2], words[3]);
   } else {
-    open_ours(words[2]);
+    open_ours(words[2], strcmp(words[1], "shared") == 0);
   }
   char line[64];
   while (fgets(line, sizeof line, stdin) != NULL) {

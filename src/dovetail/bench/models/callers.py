@@ -5,18 +5,20 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import sys
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from dovetail import native
 from dovetail.bench.measure import Operation
+from dovetail.bench.peers.redis import redis_client
 from dovetail.errors import EngineUnavailableError
 from dovetail.model.installed import torch_folder
 
@@ -91,33 +93,74 @@ def built(folder: Path) -> Path:
 
 
 @contextmanager
-def from_c(program: Path, way: str, folder: Path, shape: tuple[int, ...]) -> Iterator[Operation]:
-    """The program at work: ``bare`` or ``ours``."""
-    extents = [str(extent) for extent in (shape[0], len(shape) - 1, *shape[1:])]
-    torch = str(Path(torch_folder()) / "lib" / "libtorch_cpu.so")
-    process = subprocess.Popen(
-        [str(program), way, str(folder), torch, *extents],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-        bufsize=1,
-        env=os.environ | {"DOVETAIL_LIBTORCH": torch},
-    )
-    assert process.stdin is not None
-    assert process.stdout is not None
-    asked, answered = process.stdin, process.stdout
+def through_redis(module: Any, inputs: NDArray[Any]) -> Iterator[Operation]:
+    """The least that a model beside a database costs: inputs there, eager PyTorch, outputs back.
+
+    The outputs that are fetched were put there before.
+    """
+    import torch
+
+    tensor = torch.from_numpy(inputs)
+    with redis_client() as client, torch.inference_mode():
+        client.set("outputs", module(tensor).numpy().tobytes())
+
+        def call() -> None:
+            client.set("inputs", inputs.data.cast("B"))
+            module(tensor)
+            client.get("outputs")
+
+        def run(count: int) -> float:
+            with torch.inference_mode():
+                return timed(call)(count)
+
+        yield run
+
+
+class Caller:
+    """The program at work: ``bare``, ``ours`` or ``shared``."""
+
+    def __init__(self, program: Path, way: str, folder: Path, shape: tuple[int, ...]) -> None:
+        extents = [str(extent) for extent in (shape[0], len(shape) - 1, *shape[1:])]
+        torch = str(Path(torch_folder()) / "lib" / "libtorch_cpu.so")
+        self._process = subprocess.Popen(
+            [str(program), way, str(folder), torch, *extents],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            bufsize=1,
+            env=os.environ | {"DOVETAIL_LIBTORCH": torch, "DOVETAIL_PYTHON": sys.executable},
+        )
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._asked, self._answered = self._process.stdin, self._process.stdout
+
+    def begin(self, count: int) -> None:
+        """Call the model so many times."""
+        self._asked.write(f"{count}\n")
+
+    def seconds(self) -> float:
+        """That it took."""
+        return float(self._answered.readline())
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._asked.close()
+        try:
+            self._process.wait(30)
+        finally:
+            self._process.kill()
+            self._process.wait()
+            self._answered.close()
+
+
+def at_once(callers: Sequence[Caller]) -> Operation:
+    """Every one of them calls so many times, all at the same time; the slowest counts."""
 
     def run(count: int) -> float:
-        asked.write(f"{count}\n")
-        return float(answered.readline())
+        for caller in callers:
+            caller.begin(count)
+        return max([caller.seconds() for caller in callers])
 
-    try:
-        yield run
-    finally:
-        asked.close()
-        try:
-            process.wait(30)
-        finally:
-            process.kill()
-            process.wait()
-            answered.close()
+    return run

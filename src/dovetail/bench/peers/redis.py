@@ -110,6 +110,19 @@ class RedisPeer:
             }
 
 
+@contextmanager
+def redis_client() -> Iterator[Any]:
+    """A client of redis-py, and a server of our own."""
+    import redis
+
+    with _server() as path:
+        client = redis.Redis(unix_socket_path=path)
+        try:
+            yield client
+        finally:
+            client.close()
+
+
 class _Connection(Protocol):
     def set(self, value: Any) -> None: ...
     def get(self) -> Any: ...
