@@ -1,4 +1,5 @@
 // Models that the ranks of a node share, for Python; and the process that computes them.
+#include <nanobind/stl/optional.h>
 #include <nanobind/stl/string.h>
 #include <nanobind/stl/unique_ptr.h>
 #include <nanobind/stl/vector.h>
@@ -67,6 +68,13 @@ void bind_shared_model(nb::module_& module) {
       nb::arg("folder"), nb::arg("torch_folder"), nb::arg("device_index"), nb::arg("most_threads"),
       nb::arg("place"), nb::arg("gather"), nb::arg("join"), nb::arg("announce"),
       "Computes a model for the ranks of this node, until the last one has left.");
+  module.def(
+      "dead_model_server",
+      [](const std::string& place, bool remove) {
+        return without_gil([&] { return dovetail::left_in_place(place, remove); });
+      },
+      nb::arg("place"), nb::arg("remove"),
+      "The bytes that a server left which was killed, removed if so asked; or None.");
   module.def("device_of_rank", &dovetail::device_of_rank, nb::arg("devices"),
              "Which of so many devices this rank of the node uses.");
   module.def("devices_here", &dovetail::devices_here, nb::arg("kind"),

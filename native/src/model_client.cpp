@@ -116,7 +116,13 @@ class ServerConnection {
   }
 
   [[noreturn]] void lose() {
-    if (!lost_.exchange(true)) clear_place(server_.place);
+    if (!lost_.exchange(true)) {
+      try {
+        left_in_place(server_.place, true);
+      } catch (const Error&) {
+        // The next server there begins with it.
+      }
+    }
     throw Error(Status::peer_lost,
                 "the model server of this node (process " + std::to_string(server_.process) +
                     ") is gone: load the model again; or load it so that this process computes "

@@ -156,6 +156,12 @@ void start_server(const SharedModelOptions& options, const std::string& place,
   }
 }
 
+void remove_place(const std::string& place) {
+  const auto slash = place.rfind('/');
+  const auto parent = open_directory(place.substr(0, slash));
+  remove_tree_at(parent.get(), place.substr(slash + 1));
+}
+
 // Holds the lock of a place, in a folder that is still the one of this name.
 OwnFd locked_place(const std::string& place, const SharedModelOptions& options,
                    const Deadline& deadline) {
@@ -235,7 +241,12 @@ JoinedServer join_server(const SharedModelOptions& options, const CallRegion& re
     joined.place = place;
     joined.socket = connected();
     if (!joined.socket) {
-      start_server(options, place, deadline);
+      try {
+        start_server(options, place, deadline);
+      } catch (...) {
+        remove_place(place);  // under its lock
+        throw;
+      }
       joined.socket = connected();
     }
     ModelMessage message;
@@ -268,22 +279,20 @@ JoinedServer join_server(const SharedModelOptions& options, const CallRegion& re
   }
 }
 
-void clear_place(const std::string& place) noexcept {
-  try {
-    const auto path = place + "/lock";
-    const auto lock = OwnFd::opened([&] { return ::open(path.c_str(), O_RDWR | O_CLOEXEC); });
-    if (!lock || ::flock(lock.get(), LOCK_EX | LOCK_NB) != 0 || connect_in(place)) return;
-    struct stat held{}, named{};
-    if (::fstat(lock.get(), &held) != 0 || ::stat(path.c_str(), &named) != 0 ||
-        held.st_ino != named.st_ino) {
-      return;
-    }
-    const auto slash = place.rfind('/');
-    const auto parent = open_directory(place.substr(0, slash));
-    remove_tree_at(parent.get(), place.substr(slash + 1));
-  } catch (const std::exception&) {
-    return;  // the next server there begins with it
+std::optional<std::uint64_t> left_in_place(const std::string& place, bool remove) {
+  const auto path = place + "/lock";
+  const auto lock = OwnFd::opened([&] { return ::open(path.c_str(), O_RDWR | O_CLOEXEC); });
+  if (!lock || ::flock(lock.get(), LOCK_EX | LOCK_NB) != 0 || connect_in(place)) {
+    return std::nullopt;
   }
+  struct stat held{}, named{};
+  if (::fstat(lock.get(), &held) != 0 || ::stat(path.c_str(), &named) != 0 ||
+      held.st_ino != named.st_ino) {
+    return std::nullopt;
+  }
+  const auto bytes = bytes_below(open_directory(place).get());
+  if (remove) remove_place(place);
+  return bytes;
 }
 
 }  // namespace dovetail

@@ -3,6 +3,7 @@
 
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "model_messages.hpp"
@@ -55,7 +56,8 @@ struct JoinedServer {
 // cannot be started; or what the server says against it.
 JoinedServer join_server(const SharedModelOptions& options, const CallRegion& region);
 
-// Removes what a server left that was killed, unless another runs there.
-void clear_place(const std::string& place) noexcept;
+// The bytes that a server left in its place when it was killed, removed if so asked; nothing if one
+// runs or starts there.
+std::optional<std::uint64_t> left_in_place(const std::string& place, bool remove);
 
 }  // namespace dovetail

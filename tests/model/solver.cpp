@@ -3,6 +3,7 @@
 //   solver MODEL BATCH INPUTS OUTPUTS [STORE NAME]
 #include <dovetail/dovetail.hpp>
 #include <dovetail/model.hpp>
+#include <cstdlib>
 #include <fstream>
 #include <iostream>
 
@@ -50,6 +51,7 @@ void solve(char** words, bool follows) {
   dovetail::ModelOptions options;
   options.device = "cpu";
   options.threads = 1;
+  if (std::getenv("MODEL_SHARED") != nullptr) options.shared = DVT_MODEL_SHARED;
   dovetail::Model model(words[1], options);
   describe("inputs", model.inputs());
   describe("outputs", model.outputs());

@@ -51,9 +51,13 @@ def run(program: Path, folder: Path, model: Path, *follow: str) -> tuple[list[st
     return lines, made.read_bytes()
 
 
+@pytest.mark.parametrize("shared", [False, True])
 def test_it_gives_the_same_bits_as_python(
-    program: Path, tmp_path: Path, exported: Path, one_thread: CompiledModel
-) -> None:
+    shared: bool, program: Path, tmp_path: Path, exported: Path, one_thread: CompiledModel,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    if shared:
+        monkeypatch.setenv("MODEL_SHARED", "1")
     lines, made = run(program, tmp_path, exported)
     assert made == b"".join(one.tobytes() for one in one_thread(*inputs_of(5)))
     assert lines[:3] == [

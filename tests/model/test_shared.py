@@ -209,6 +209,8 @@ def test_a_server_that_cannot_start_says_why(
     (damaged / "model.so").write_bytes(b"cut")
     with pytest.raises(dv.CorruptDataError, match=r"cannot be started: .*model\.so has 3 bytes"):
         dv.load_model(damaged, threads=1, shared=True, timeout=PATIENCE)
+    with pytest.raises(dv.TransportTimeoutError, match="was not ready within 0"):
+        dv.load_model(exported, device="cpu", threads=1, shared=True, gather=1e-3, timeout=0)
 
 
 def test_a_forked_child_is_told_to_load_its_own(ranks: Callable[..., list[Rank]]) -> None:
@@ -249,6 +251,19 @@ def test_neighbours_share_a_device(monkeypatch: pytest.MonkeyPatch) -> None:
     assert devices(3, 2) == [0, 0, 1]
     assert devices(2, 4) == [0, 1]
     assert devices(5, 1) == [0] * 5
+
+
+@pytest.mark.hardware
+def test_ranks_share_a_gpu(exported: Path) -> None:
+    with (
+        dv.load_model(exported, device="cuda") as own,
+        dv.load_model(exported, device="cuda", shared=True, gather=None) as shared,
+    ):
+        inputs = inputs_of(64)
+        for here, there in zip(own(*inputs), shared(*inputs), strict=True):
+            np.testing.assert_allclose(
+                np.asarray(there, float), np.asarray(here, float), rtol=1e-4, atol=1e-5
+            )
 
 
 @pytest.mark.requires("mpi")

@@ -29,6 +29,8 @@ def find(root: Path, remove: bool) -> list[Leftover]:
                 found += _of_stream(folder, remove)
             elif folder.suffix == ".store":
                 found += _of_store(folder, remove)
+            elif folder.suffix == ".server":
+                found += _of_model_server(folder, remove)
         except (OSError, DovetailError):
             continue  # it vanished, or belongs to somebody else
     return found
@@ -47,3 +49,10 @@ def _of_store(folder: Path, remove: bool) -> list[Leftover]:
         return []
     blocks = folder / ".dovetail" / "blocks"
     return [Leftover(blocks, "blocks", nbytes, "the processes that were filling them died")]
+
+
+def _of_model_server(folder: Path, remove: bool) -> list[Leftover]:
+    nbytes = _native.dead_model_server(os.fspath(folder), remove)
+    if nbytes is None:
+        return []
+    return [Leftover(folder, "model server", nbytes, "it was killed, with all its ranks")]
