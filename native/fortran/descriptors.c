@@ -16,6 +16,7 @@ typedef struct described {
 } described;
 
 int dvtf_describe(described* self, const char* name, const CFI_cdesc_t* given, const int* dtype);
+int dvtf_taken_as(described* self, int dtype);
 int dvtf_place(described* self, const CFI_cdesc_t* global_shape, const CFI_cdesc_t* start);
 int dvtf_extents(described* self, const char* name, int dtype, int axes,
                  const CFI_cdesc_t* extents);
@@ -99,13 +100,26 @@ static int refuse_type(const char* name, const CFI_cdesc_t* given) {
                 name, given->elem_len);
 }
 
+/* The bits of integers as those of another dtype. */
+int dvtf_taken_as(described* self, int dtype) {
+  const int own = self->array.dtype;
+  if (!holds(own, dtype)) {
+    return refuse(DVT_UNSUPPORTED, "\"%s\" is %s, whose elements cannot hold those of dtype %s",
+                  self->array.name, dvt_dtype_name(own), dvt_dtype_name(dtype));
+  }
+  self->array.dtype = dtype;
+  return DVT_OK;
+}
+
 int dvtf_describe(described* self, const char* name, const CFI_cdesc_t* given, const int* dtype) {
   memset(self, 0, sizeof *self);
   const int own = dtype_of(given);
   if (own == 0) return refuse_type(name, given);
-  if (dtype != NULL && !holds(own, *dtype)) {
-    return refuse(DVT_UNSUPPORTED, "\"%s\" is %s, whose elements cannot hold those of dtype %s",
-                  name, dvt_dtype_name(own), dvt_dtype_name(*dtype));
+  self->array.name = name;
+  self->array.dtype = own;
+  if (dtype != NULL) {
+    const int status = dvtf_taken_as(self, *dtype);
+    if (status != DVT_OK) return status;
   }
   int dense = 1;
   int64_t next = (int64_t)given->elem_len;
@@ -122,9 +136,7 @@ int dvtf_describe(described* self, const char* name, const CFI_cdesc_t* given, c
     if (extent != 1 && given->dim[i].sm != next) dense = 0;
     next *= extent;
   }
-  self->array.name = name;
   self->array.data = given->base_addr;
-  self->array.dtype = dtype == NULL ? own : *dtype;
   self->array.rank = given->rank;
   self->array.shape = self->shape;
   self->array.strides = dense || next == 0 ? NULL : self->strides;
@@ -223,6 +235,12 @@ int dvtf_point(const dvt_array* array, CFI_cdesc_t* pointer) {
                   pointer->rank);
   }
   CFI_index_t extents[CFI_MAX_RANK], lower[CFI_MAX_RANK];
+  int64_t elements = 1;
+  for (int i = 0; i < array->rank; ++i) elements *= array->shape[i];
+  if (array->data == NULL && elements != 0) {
+    return refuse(DVT_ARGUMENT, "\"%s\" has no data to point at: what stat gave describes it",
+                  name);
+  }
   int64_t next = dvt_item_bytes(array->dtype);
   static char nothing[16];
   void* const data = array->data == NULL ? nothing : array->data;

@@ -13,7 +13,8 @@
 !> negative strides too. Starts and counts are 0-based, in the order of the array's axes. Every
 !> call takes `stat=` and `errmsg=`; without `stat` a failure ends the program with its sentence.
 !> Trailing blanks of names do not count. What dovetail.h says of threads, times and what is
-!> promised holds here too.
+!> promised holds here too; who calls from several threads compiles with -fopenmp or -frecursive,
+!> as threads in Fortran need anyhow.
 module dovetail
   use dovetail_status, only: dvt_last_error, dvt_status_name, dvt_version, dvt_ok, dvt_end, &
     dvt_argument, dvt_invalid_url, dvt_invalid_key, dvt_unsupported, dvt_coverage, &
@@ -29,7 +30,8 @@ module dovetail
   use dovetail_stores, only: dvt_store, dvt_for_ever
   use dovetail_opening, only: dvt_stream_info
   use dovetail_steps, only: dvt_step
-  use dovetail_writers, only: dvt_writer, dvt_lockstep, dvt_buffered, dvt_latest, dvt_work_queue
+  use dovetail_writers, only: dvt_writer, dvt_lease, dvt_lockstep, dvt_buffered, dvt_latest, &
+    dvt_work_queue
   use dovetail_readers, only: dvt_reader, dvt_tail, dvt_describe_stream, dvt_destroy_stream, &
     dvt_stream_open, dvt_stream_ended, dvt_stream_failed, dvt_stream_lost, dvt_group_joining, &
     dvt_group_live, dvt_group_left, dvt_group_failed, dvt_group_expelled, dvt_group_lost

@@ -10,7 +10,8 @@ module dovetail_arrays
   private
 
   public :: array_c, described, arrays_in_hand
-  public :: c_describe, c_place, c_extents, c_integers, c_no_selection, c_selection, c_axes, c_point
+  public :: c_describe, c_place, c_extents, c_taken_as, c_integers, c_no_selection, c_selection, &
+    c_axes, c_point
   public :: describe, mark, length, tell, dvt_dtype_name
 
   !> Element types, as `dtype=` of put, read and declare.
@@ -103,6 +104,12 @@ module dovetail_arrays
       type(*), intent(in) :: extents(..)
       integer(c_int) :: status
     end function c_extents
+    function c_taken_as(self, dtype) result(status) bind(C, name="dvtf_taken_as")
+      import :: described, c_int
+      type(described), intent(inout) :: self
+      integer(c_int), value :: dtype
+      integer(c_int) :: status
+    end function c_taken_as
     function c_no_selection(name, start, count) result(status) bind(C, name="dvtf_no_selection")
       import :: c_char, c_int
       character(kind=c_char), intent(in) :: name(*)

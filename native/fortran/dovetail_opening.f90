@@ -6,7 +6,7 @@ module dovetail_opening
   implicit none
   private
 
-  public :: dvt_stream_info, ranks_of, deadline, chosen, flag, info_of
+  public :: dvt_stream_info, ranks_of, deadline, chosen, info_of
 
   real(c_double), parameter :: usual_timeout = 60
 
@@ -43,13 +43,6 @@ contains
     number = int(usual, c_int)
     if (present(given)) number = int(given, c_int)
   end function chosen
-
-  pure function flag(given)
-    logical, intent(in), optional :: given
-    integer(c_int) :: flag
-    flag = 0
-    if (present(given)) flag = merge(1_c_int, 0_c_int, given)
-  end function flag
 
   function info_of(told) result(info)
     type(info_c), intent(in) :: told

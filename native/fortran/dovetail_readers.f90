@@ -103,8 +103,7 @@ contains
     logical, intent(in), optional :: failed
     integer, intent(out), optional :: stat
     character(*), intent(inout), optional :: errmsg
-    call settle(c_reader_close(self%handle, flag(failed)), stat, errmsg)
-    self%handle = c_null_ptr
+    call settle(once(c_reader_close(self%handle, flag(failed))), stat, errmsg)
   end subroutine reader_close
 
   function reader_statistics(self, stat, errmsg) result(numbers)
@@ -155,8 +154,7 @@ contains
     class(dvt_tail), intent(inout) :: self
     integer, intent(out), optional :: stat
     character(*), intent(inout), optional :: errmsg
-    call settle(c_tail_close(self%handle), stat, errmsg)
-    self%handle = c_null_ptr
+    call settle(once(c_tail_close(self%handle)), stat, errmsg)
   end subroutine tail_close
 
   !> A stream from outside; dvt_absent if there is none.

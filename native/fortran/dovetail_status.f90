@@ -5,7 +5,7 @@ module dovetail_status
   private
 
   public :: dvt_last_error, dvt_status_name, dvt_version
-  public :: settle, in_c, of_c, c_texts_close, lines_of
+  public :: settle, once, in_c, of_c, flag, c_texts_close, lines_of
 
   !> `stat` of every call: 0 or `dvt_end` is success, and what is negative is an error.
   integer, parameter, public :: dvt_ok = 0
@@ -115,12 +115,26 @@ contains
     if (.not. present(stat)) error stop 'dovetail: ' // sentence
   end subroutine settle
 
+  !> Closing what is closed is harmless; its handle is kept, so that whoever uses it hears why.
+  pure function once(status)
+    integer(c_int), intent(in) :: status
+    integer(c_int) :: once
+    once = merge(int(dvt_ok, c_int), status, status == dvt_closed)
+  end function once
+
   !> Text for C: without trailing blanks, and with its end marked.
   pure function in_c(text) result(marked)
     character(*), intent(in) :: text
     character(len_trim(text) + 1, kind=c_char) :: marked
     marked = trim(text) // c_null_char
   end function in_c
+
+  pure function flag(given)
+    logical, intent(in), optional :: given
+    integer(c_int) :: flag
+    flag = 0
+    if (present(given)) flag = merge(1_c_int, 0_c_int, given)
+  end function flag
 
   function of_c(text) result(copy)
     type(c_ptr), intent(in) :: text

@@ -145,8 +145,7 @@ contains
     class(dvt_step), intent(inout) :: self
     integer, intent(out), optional :: stat
     character(*), intent(inout), optional :: errmsg
-    call settle(c_step_close(self%handle), stat, errmsg)
-    self%handle = c_null_ptr
+    call settle(once(c_step_close(self%handle)), stat, errmsg)
   end subroutine step_close
 
   !> Closes what is held, if anything is; whoever closed it already has done no harm.

@@ -84,8 +84,7 @@ contains
     class(dvt_store), intent(inout) :: self
     integer, intent(out), optional :: stat
     character(*), intent(inout), optional :: errmsg
-    call settle(c_store_close(self%handle), stat, errmsg)
-    self%handle = c_null_ptr
+    call settle(once(c_store_close(self%handle)), stat, errmsg)
   end subroutine store_close
 
   function store_url(self, stat, errmsg) result(url)
@@ -122,14 +121,17 @@ contains
     character(:), allocatable, intent(out), optional :: version
     integer, intent(out), optional :: stat
     character(*), intent(inout), optional :: errmsg
+    ! Not handed through: gfortran 12 loses the length of optional text on its way.
+    character(:), allocatable :: token
 
     if (present(name)) then
-      call store_put_fields(self, key, name, array, attrs=attrs, dtype=dtype, version=version, &
+      call store_put_fields(self, key, name, array, attrs=attrs, dtype=dtype, version=token, &
         stat=stat, errmsg=errmsg)
     else
-      call store_put_fields(self, key, 'value', array, attrs=attrs, dtype=dtype, version=version, &
+      call store_put_fields(self, key, 'value', array, attrs=attrs, dtype=dtype, version=token, &
         stat=stat, errmsg=errmsg)
     end if
+    if (present(version)) version = token
   end subroutine store_put
 
   !> Publishes up to eight named arrays at once: call store%put_fields(key, "u", u, "v", v).
@@ -395,7 +397,6 @@ contains
     integer, intent(out), optional :: stat
     character(*), intent(inout), optional :: errmsg
     call settle(c_store_destroy(self%handle), stat, errmsg)
-    self%handle = c_null_ptr
   end subroutine store_destroy
 
 end module dovetail_stores

@@ -146,8 +146,7 @@ contains
     class(dvt_value), intent(inout) :: self
     integer, intent(out), optional :: stat
     character(*), intent(inout), optional :: errmsg
-    call settle(c_value_close(self%handle), stat, errmsg)
-    self%handle = c_null_ptr
+    call settle(once(c_value_close(self%handle)), stat, errmsg)
   end subroutine value_close
 
   !> Names an array that there is to be room for, before the store reserves it.
@@ -197,15 +196,18 @@ contains
     if (status >= 0) status = c_reservation_array(self%handle, in_c(name), array)
   end function reservation_find
 
-  !> Publishes what was filled in: no copy. From now on its arrays are for reading only.
-  subroutine reservation_commit(self, version, stat, errmsg)
+  !> Publishes what was filled in: no copy. From now on its arrays are for reading only. With
+  !> `written_to`, who still writes there writes to a memory of its own and harms nobody; that
+  !> costs a mapping.
+  subroutine reservation_commit(self, version, written_to, stat, errmsg)
     class(dvt_reservation), intent(inout) :: self
     character(:), allocatable, intent(out), optional :: version
+    logical, intent(in), optional :: written_to
     integer, intent(out), optional :: stat
     character(*), intent(inout), optional :: errmsg
     character(kind=c_char) :: token(version_bytes)
     token = c_null_char
-    call settle(c_reservation_commit(self%handle, 0_c_int, token), stat, errmsg)
+    call settle(c_reservation_commit(self%handle, flag(written_to), token), stat, errmsg)
     if (present(version)) version = text_in(token)
   end subroutine reservation_commit
 
@@ -214,8 +216,7 @@ contains
     class(dvt_reservation), intent(inout) :: self
     integer, intent(out), optional :: stat
     character(*), intent(inout), optional :: errmsg
-    call settle(c_reservation_close(self%handle), stat, errmsg)
-    self%handle = c_null_ptr
+    call settle(once(c_reservation_close(self%handle)), stat, errmsg)
     if (allocated(self%declared)) deallocate (self%declared, self%names)
   end subroutine reservation_close
 

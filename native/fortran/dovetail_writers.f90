@@ -10,13 +10,21 @@ module dovetail_writers
   implicit none
   private
 
-  public :: dvt_writer
+  public :: dvt_writer, dvt_lease
 
   !> What the producer does when its readers are slower than itself.
   integer, parameter, public :: dvt_lockstep = 0    !< waits until all have ended the step too
   integer, parameter, public :: dvt_buffered = 1    !< holds up to `window` steps, then waits
   integer, parameter, public :: dvt_latest = 2      !< drops the oldest undelivered step
   integer, parameter, public :: dvt_work_queue = 3  !< deals each step to one group of readers
+
+  !> Keeps the memory of an array that `empty` gave readable after its step, until it is closed.
+  type :: dvt_lease
+    private
+    type(c_ptr) :: handle = c_null_ptr
+  contains
+    procedure :: close => lease_close
+  end type dvt_lease
 
   !> A writer that is not closed when its program ends is seen by readers as one that died.
   type :: dvt_writer
@@ -26,8 +34,9 @@ module dovetail_writers
     procedure :: open => writer_open
     procedure :: begin => writer_begin
     procedure :: put => writer_put
-    !> call out%empty(name, pointer, extents [, shape, start]): room inside the step, to be filled
-    !> in place. Good until the step ends.
+    !> call out%empty(name, pointer, extents [, shape, start, dtype, lease]): room inside the step,
+    !> to be filled in place; `dtype` is what the bits of integers are. Good until the step ends, or
+    !> for reading only until `lease` is closed.
     generic :: empty => empty_int8, empty_int16, empty_int32, empty_int64, &
       empty_real32, empty_real64, empty_complex32, empty_complex64, empty_bool
     procedure :: end => writer_end
@@ -42,10 +51,10 @@ module dovetail_writers
 
 contains
 
-  !> Opens the producing end, after closing what was open; rank 0's policy counts. `comm` is an MPI communicator, of `use mpi`
-  !> or of `use mpi_f08`; without one, `rank` (from 0) and `size` say who takes part. `timeout`, in
-  !> seconds, is the deadline of every wait for the other side. With `readers` this waits until so
-  !> many groups of readers have joined.
+  !> Opens the producing end, after closing what was open; rank 0's policy counts. `comm` is an MPI
+  !> communicator, of `use mpi` or of `use mpi_f08`; without one, `rank` (from 0) and `size` say who
+  !> takes part. `timeout`, in seconds, is the deadline of every wait for the other side. With
+  !> `readers` this waits until so many groups of readers have joined.
   subroutine writer_open(self, url, policy, window, comm, rank, size, timeout, readers, stat, &
     errmsg)
     class(dvt_writer), intent(inout) :: self
@@ -112,12 +121,14 @@ contains
     call settle(status, stat, errmsg)
   end subroutine writer_put
 
-  !> Publishes the step once every rank has ended it.
-  subroutine writer_end(self, stat, errmsg)
+  !> Publishes the step once every rank has ended it. With `written_to`, who still writes through
+  !> a pointer into the step writes to a memory of its own and harms nobody; that costs a mapping.
+  subroutine writer_end(self, written_to, stat, errmsg)
     class(dvt_writer), intent(in) :: self
+    logical, intent(in), optional :: written_to
     integer, intent(out), optional :: stat
     character(*), intent(inout), optional :: errmsg
-    call settle(c_writer_end(self%handle, 0_c_int), stat, errmsg)
+    call settle(c_writer_end(self%handle, flag(written_to)), stat, errmsg)
   end subroutine writer_end
 
   !> Nothing of this rank is published.
@@ -146,9 +157,16 @@ contains
     logical, intent(in), optional :: failed
     integer, intent(out), optional :: stat
     character(*), intent(inout), optional :: errmsg
-    call settle(c_writer_close(self%handle, flag(failed)), stat, errmsg)
-    self%handle = c_null_ptr
+    call settle(once(c_writer_close(self%handle, flag(failed))), stat, errmsg)
   end subroutine writer_close
+
+  !> Pointers to what it kept end here.
+  subroutine lease_close(self, stat, errmsg)
+    class(dvt_lease), intent(inout) :: self
+    integer, intent(out), optional :: stat
+    character(*), intent(inout), optional :: errmsg
+    call settle(once(c_lease_close(self%handle)), stat, errmsg)
+  end subroutine lease_close
 
   function writer_statistics(self, stat, errmsg) result(numbers)
     class(dvt_writer), intent(in) :: self
@@ -168,172 +186,200 @@ contains
     info = info_of(told)
   end function writer_info
 
-  function empty_described(self, name, dtype, axes, extents, shape, start, room) result(status)
+  function empty_described(self, name, own, axes, extents, shape, start, dtype, lease, room) &
+    result(status)
     class(dvt_writer), intent(in) :: self
     character(*), intent(in) :: name
-    integer, intent(in) :: dtype, axes
+    integer, intent(in) :: own, axes
     type(*), intent(in) :: extents(..)
     type(*), intent(in), optional :: shape(..), start(..)
+    integer, intent(in), optional :: dtype
+    type(dvt_lease), intent(inout), optional :: lease
     type(described), intent(inout), target :: room
-    integer(c_int) :: status
+    integer(c_int) :: status, ignored
     character(kind=c_char), target :: name_c(len(name) + 1)
 
     call mark(name_c, name)
-    status = c_extents(room, name_c, int(dtype, c_int), int(axes, c_int), extents)
+    status = c_extents(room, name_c, int(own, c_int), int(axes, c_int), extents)
+    if (status >= 0 .and. present(dtype)) status = c_taken_as(room, int(dtype, c_int))
     if (status >= 0) status = c_place(room, shape, start)
-    if (status >= 0) status = c_writer_empty(self%handle, room)
+    if (status >= 0 .and. present(lease)) then
+      ignored = c_lease_close(lease%handle)
+      lease%handle = c_null_ptr
+      status = c_writer_empty(self%handle, room, lease%handle)
+    else if (status >= 0) then
+      status = c_writer_empty(self%handle, room)
+    end if
     room%array%name = c_null_ptr
   end function empty_described
 
-  subroutine empty_int8(self, name, pointer, extents, shape, start, stat, errmsg)
+  subroutine empty_int8(self, name, pointer, extents, shape, start, dtype, lease, stat, errmsg)
     class(dvt_writer), intent(in) :: self
     character(*), intent(in) :: name
     integer(c_int8_t), pointer, intent(inout) :: pointer(..)
     type(*), intent(in) :: extents(..)
     type(*), intent(in), optional :: shape(..), start(..)
+    integer, intent(in), optional :: dtype
+    type(dvt_lease), intent(inout), optional :: lease
     integer, intent(out), optional :: stat
     character(*), intent(inout), optional :: errmsg
     type(described), target :: room
     integer(c_int) :: status
 
     status = empty_described(self, name, dvt_int8, rank(pointer), extents, shape, &
-      start, room)
+      start, dtype, lease, room)
     if (status >= 0) status = c_point(room%array, pointer)
     call settle(status, stat, errmsg)
   end subroutine empty_int8
 
-  subroutine empty_int16(self, name, pointer, extents, shape, start, stat, errmsg)
+  subroutine empty_int16(self, name, pointer, extents, shape, start, dtype, lease, stat, errmsg)
     class(dvt_writer), intent(in) :: self
     character(*), intent(in) :: name
     integer(c_int16_t), pointer, intent(inout) :: pointer(..)
     type(*), intent(in) :: extents(..)
     type(*), intent(in), optional :: shape(..), start(..)
+    integer, intent(in), optional :: dtype
+    type(dvt_lease), intent(inout), optional :: lease
     integer, intent(out), optional :: stat
     character(*), intent(inout), optional :: errmsg
     type(described), target :: room
     integer(c_int) :: status
 
     status = empty_described(self, name, dvt_int16, rank(pointer), extents, shape, &
-      start, room)
+      start, dtype, lease, room)
     if (status >= 0) status = c_point(room%array, pointer)
     call settle(status, stat, errmsg)
   end subroutine empty_int16
 
-  subroutine empty_int32(self, name, pointer, extents, shape, start, stat, errmsg)
+  subroutine empty_int32(self, name, pointer, extents, shape, start, dtype, lease, stat, errmsg)
     class(dvt_writer), intent(in) :: self
     character(*), intent(in) :: name
     integer(c_int32_t), pointer, intent(inout) :: pointer(..)
     type(*), intent(in) :: extents(..)
     type(*), intent(in), optional :: shape(..), start(..)
+    integer, intent(in), optional :: dtype
+    type(dvt_lease), intent(inout), optional :: lease
     integer, intent(out), optional :: stat
     character(*), intent(inout), optional :: errmsg
     type(described), target :: room
     integer(c_int) :: status
 
     status = empty_described(self, name, dvt_int32, rank(pointer), extents, shape, &
-      start, room)
+      start, dtype, lease, room)
     if (status >= 0) status = c_point(room%array, pointer)
     call settle(status, stat, errmsg)
   end subroutine empty_int32
 
-  subroutine empty_int64(self, name, pointer, extents, shape, start, stat, errmsg)
+  subroutine empty_int64(self, name, pointer, extents, shape, start, dtype, lease, stat, errmsg)
     class(dvt_writer), intent(in) :: self
     character(*), intent(in) :: name
     integer(c_int64_t), pointer, intent(inout) :: pointer(..)
     type(*), intent(in) :: extents(..)
     type(*), intent(in), optional :: shape(..), start(..)
+    integer, intent(in), optional :: dtype
+    type(dvt_lease), intent(inout), optional :: lease
     integer, intent(out), optional :: stat
     character(*), intent(inout), optional :: errmsg
     type(described), target :: room
     integer(c_int) :: status
 
     status = empty_described(self, name, dvt_int64, rank(pointer), extents, shape, &
-      start, room)
+      start, dtype, lease, room)
     if (status >= 0) status = c_point(room%array, pointer)
     call settle(status, stat, errmsg)
   end subroutine empty_int64
 
-  subroutine empty_real32(self, name, pointer, extents, shape, start, stat, errmsg)
+  subroutine empty_real32(self, name, pointer, extents, shape, start, dtype, lease, stat, errmsg)
     class(dvt_writer), intent(in) :: self
     character(*), intent(in) :: name
     real(c_float), pointer, intent(inout) :: pointer(..)
     type(*), intent(in) :: extents(..)
     type(*), intent(in), optional :: shape(..), start(..)
+    integer, intent(in), optional :: dtype
+    type(dvt_lease), intent(inout), optional :: lease
     integer, intent(out), optional :: stat
     character(*), intent(inout), optional :: errmsg
     type(described), target :: room
     integer(c_int) :: status
 
     status = empty_described(self, name, dvt_float32, rank(pointer), extents, shape, &
-      start, room)
+      start, dtype, lease, room)
     if (status >= 0) status = c_point(room%array, pointer)
     call settle(status, stat, errmsg)
   end subroutine empty_real32
 
-  subroutine empty_real64(self, name, pointer, extents, shape, start, stat, errmsg)
+  subroutine empty_real64(self, name, pointer, extents, shape, start, dtype, lease, stat, errmsg)
     class(dvt_writer), intent(in) :: self
     character(*), intent(in) :: name
     real(c_double), pointer, intent(inout) :: pointer(..)
     type(*), intent(in) :: extents(..)
     type(*), intent(in), optional :: shape(..), start(..)
+    integer, intent(in), optional :: dtype
+    type(dvt_lease), intent(inout), optional :: lease
     integer, intent(out), optional :: stat
     character(*), intent(inout), optional :: errmsg
     type(described), target :: room
     integer(c_int) :: status
 
     status = empty_described(self, name, dvt_float64, rank(pointer), extents, shape, &
-      start, room)
+      start, dtype, lease, room)
     if (status >= 0) status = c_point(room%array, pointer)
     call settle(status, stat, errmsg)
   end subroutine empty_real64
 
-  subroutine empty_complex32(self, name, pointer, extents, shape, start, stat, errmsg)
+  subroutine empty_complex32(self, name, pointer, extents, shape, start, dtype, lease, stat, errmsg)
     class(dvt_writer), intent(in) :: self
     character(*), intent(in) :: name
     complex(c_float_complex), pointer, intent(inout) :: pointer(..)
     type(*), intent(in) :: extents(..)
     type(*), intent(in), optional :: shape(..), start(..)
+    integer, intent(in), optional :: dtype
+    type(dvt_lease), intent(inout), optional :: lease
     integer, intent(out), optional :: stat
     character(*), intent(inout), optional :: errmsg
     type(described), target :: room
     integer(c_int) :: status
 
     status = empty_described(self, name, dvt_complex64, rank(pointer), extents, shape, &
-      start, room)
+      start, dtype, lease, room)
     if (status >= 0) status = c_point(room%array, pointer)
     call settle(status, stat, errmsg)
   end subroutine empty_complex32
 
-  subroutine empty_complex64(self, name, pointer, extents, shape, start, stat, errmsg)
+  subroutine empty_complex64(self, name, pointer, extents, shape, start, dtype, lease, stat, errmsg)
     class(dvt_writer), intent(in) :: self
     character(*), intent(in) :: name
     complex(c_double_complex), pointer, intent(inout) :: pointer(..)
     type(*), intent(in) :: extents(..)
     type(*), intent(in), optional :: shape(..), start(..)
+    integer, intent(in), optional :: dtype
+    type(dvt_lease), intent(inout), optional :: lease
     integer, intent(out), optional :: stat
     character(*), intent(inout), optional :: errmsg
     type(described), target :: room
     integer(c_int) :: status
 
     status = empty_described(self, name, dvt_complex128, rank(pointer), extents, shape, &
-      start, room)
+      start, dtype, lease, room)
     if (status >= 0) status = c_point(room%array, pointer)
     call settle(status, stat, errmsg)
   end subroutine empty_complex64
 
-  subroutine empty_bool(self, name, pointer, extents, shape, start, stat, errmsg)
+  subroutine empty_bool(self, name, pointer, extents, shape, start, dtype, lease, stat, errmsg)
     class(dvt_writer), intent(in) :: self
     character(*), intent(in) :: name
     logical(c_bool), pointer, intent(inout) :: pointer(..)
     type(*), intent(in) :: extents(..)
     type(*), intent(in), optional :: shape(..), start(..)
+    integer, intent(in), optional :: dtype
+    type(dvt_lease), intent(inout), optional :: lease
     integer, intent(out), optional :: stat
     character(*), intent(inout), optional :: errmsg
     type(described), target :: room
     integer(c_int) :: status
 
     status = empty_described(self, name, dvt_bool, rank(pointer), extents, shape, &
-      start, room)
+      start, dtype, lease, room)
     if (status >= 0) status = c_point(room%array, pointer)
     call settle(status, stat, errmsg)
   end subroutine empty_bool

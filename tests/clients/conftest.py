@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Iterator
 
 import pytest
@@ -27,6 +28,9 @@ def drivers(tmp_path_factory: pytest.TempPathFactory) -> None:
     library = tmp_path_factory.mktemp("drivers") / "libdriver_cpp.so"
     building.compile_cpp(building.HERE / "driver.cpp", library, "-shared", "-fPIC")
     os.environ[engine.DRIVERS.format("CPP")] = str(library)
+    if shutil.which("gfortran"):
+        library = building.compile_fortran_driver(tmp_path_factory.mktemp("fortran"))
+        os.environ[engine.DRIVERS.format("FORTRAN")] = str(library)
 
 
 @pytest.fixture(scope="session")

@@ -1,8 +1,8 @@
 """Engines whose every call goes through a client of another language.
 
 ``c+shm://name`` is ``shm://name``, reached by libdovetail; ``cpp+shm://name`` the same by a driver
-in C++; ``c+redis+unix:///socket`` is a store on a server. Importing this module registers
-them, here and in child processes that load it.
+in C++, and ``fortran+shm://name`` by one in Fortran; ``c+redis+unix:///socket`` is a store on a
+server. Importing this module registers them, here and in child processes that load it.
 """
 
 from __future__ import annotations
@@ -114,7 +114,7 @@ class ClientEngine:
         return []
 
 
-LANGUAGES = ("c", "cpp")
+LANGUAGES = ("c", "cpp", "fortran")
 for _language in LANGUAGES:
     _engine = ClientEngine(_language)
     _registered().engines.update(dict.fromkeys(_engine.schemes, _engine))

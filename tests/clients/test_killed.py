@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 
 import pytest
-from clients.engine import LANGUAGES
+from clients.languages import every_language
 
 import dovetail as dv
 from dovetail.testing import store_roles, stream_roles
@@ -20,7 +20,6 @@ LATEST = 0.02
 SIZES = [20_000, 4_000, 300]
 
 pytestmark = pytest.mark.timeout(1500)
-every_language = pytest.mark.parametrize("language", LANGUAGES)
 
 
 @pytest.fixture

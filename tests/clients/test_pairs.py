@@ -6,18 +6,17 @@ from typing import Any
 
 import numpy as np
 import pytest
-from clients.engine import LANGUAGES
+from clients.languages import SCHEMES, between
 from numpy.typing import NDArray
 
 import dovetail as dv
 from dovetail.testing.store_values import DTYPES, arbitrary, identical
 
-SCHEMES = ["shm", *(f"{language}+shm" for language in LANGUAGES)]
-PAIRS = [(writer, reader) for writer in SCHEMES for reader in SCHEMES]
+PAIRS = [between(writer, reader) for writer in SCHEMES for reader in SCHEMES]
 SHAPES = [(), (5,), (2, 3), (2, 3, 2), (2, 1, 3, 2), (1, 2, 1, 2, 3), (2, 1, 2, 1, 2, 2),
           (2, 1, 2, 1, 1, 2, 3), (0,), (3, 0, 2)]  # fmt: skip
 
-every_pair = pytest.mark.parametrize(("writer", "reader"), PAIRS, ids=lambda name: name)
+every_pair = pytest.mark.parametrize(("writer", "reader"), PAIRS)
 
 
 def in_every_order(array: NDArray[Any]) -> dict[str, NDArray[Any]]:

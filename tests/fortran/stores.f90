@@ -103,7 +103,10 @@ contains
     padded = 'u'
     call store%put_fields('many   ', padded, numbers(), 'v ', real(numbers()), '  w', 1_int8, &
       attrs='{"time": 0.5}', version=version)
+    call check(len(version) > 0, 'put_fields gives a version')
+    call store%put('one', 1, version=version)
     call check(len(version) > 0, 'put gives a version')
+    call store%delete('one')
   end subroutine write_many
 
   subroutine fill_in_place()
@@ -290,7 +293,7 @@ contains
     type(dvt_value) :: held
     integer(int32) :: few(2)
     real(real32), pointer :: wrong(:, :)
-    real(real64), pointer :: line(:)
+    real(real64), pointer :: line(:), wide_enough(:, :)
 
     wide = .true.
     call store%get_array('no such key', few, stat=stat, errmsg=said)
@@ -318,6 +321,13 @@ contains
     call expect(stat, dvt_argument, said, 'section')
     call held%view('none', line, stat=stat, errmsg=said)
     call expect(stat, dvt_absent, said, 'none')
+    call held%close()
+    call held%close()
+    call held%view('value', line, stat=stat, errmsg=said)
+    call expect(stat, dvt_closed, said, 'value is closed')
+    call store%stat('f', held)
+    call held%view('value', wide_enough, stat=stat, errmsg=said)
+    call expect(stat, dvt_argument, said, 'no data')
     call held%close()
     call closed%put('key', 1, stat=stat, errmsg=said)
     call check(stat < 0, 'a store that was never opened')

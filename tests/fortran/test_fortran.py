@@ -5,7 +5,6 @@ The programs beside this file check what they are given themselves, and end with
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
 from pathlib import Path
@@ -16,14 +15,8 @@ from clients import building
 from transport.engines.redis.running import on_a_socket
 
 import dovetail as dv
-from dovetail import native
 
 HERE = Path(__file__).parent
-STRICT = (
-    "-std=f2018", "-Wall", "-Wextra", "-Werror", "-Wno-function-elimination",
-    "-Wno-maybe-uninitialized", "-fcheck=all,array-temps", "-O1", "-g",
-)  # fmt: skip
-
 pytestmark = [pytest.mark.requires("gfortran")]
 
 KINDS = (
@@ -37,27 +30,14 @@ RANK7 = (2, 3, 1, 2, 2, 1, 2)
 def objects(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The module, compiled; with every warning an error, and every check at run time."""
     folder = tmp_path_factory.mktemp("fortran")
-    sources = variable("fortran").split()
-    building.run("cc", "-std=c11", *building.STRICT, "-c", "-o", folder / "descriptors.o",
-                 sources[0], "-I", native.include_directory())  # fmt: skip
-    for source in sources[1:]:
-        target = folder / Path(source).with_suffix(".o").name
-        building.run("gfortran", *STRICT, "-J", folder, "-c", "-o", target, source)
+    building.compile_fortran_module(folder)
     return folder
-
-
-def variable(name: str) -> str:
-    """A variable of dovetail.pc."""
-    folder = os.fspath(native.pkgconfig_directory())
-    return building.run(
-        building.tool("pkg-config"), f"--variable={name}", "dovetail", PKG_CONFIG_PATH=folder
-    )
 
 
 def program(objects: Path, name: str, compiler: str = "gfortran") -> Path:
     target = objects / name
     building.run(
-        compiler, *STRICT, "-J", objects, "-o", target, HERE / f"{name}.f90",
+        compiler, *building.FORTRAN, "-J", objects, "-o", target, HERE / f"{name}.f90",
         *sorted(objects.glob("*.o")), *building.flags(),
     )  # fmt: skip
     return target
@@ -284,8 +264,8 @@ def test_communicators_of_mpi_and_of_mpi_f08_say_who_takes_part(
 
 def test_programs_are_built_with_one_line_of_pkg_config(shm_url: str, tmp_path: Path) -> None:
     building.run(
-        "gfortran", "-J", tmp_path, "-o", tmp_path / "stores", *variable("fortran").split(),
-        HERE / "stores.f90", *building.flags(),
+        "gfortran", "-J", tmp_path, "-o", tmp_path / "stores",
+        *building.variable("fortran").split(), HERE / "stores.f90", *building.flags(),
     )  # fmt: skip
     run(tmp_path / "stores", "write", shm_url)
 
