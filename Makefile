@@ -7,6 +7,7 @@
 #   make bench    measure the shm engine beside its limits, and every transport beside the same by hand,
 #                 into runs/ (20 minutes)
 #   make soak     the tests, with every fault thousands of times
+#   make fuzz     mutated values for the reader of the format, for 10 minutes; DOVETAIL_FUZZ_SECONDS=3600
 #   make guarantees   cause faults on every engine, and draw the table of what each withstood
 #   make figures      measure every engine, and draw the page of what each costs
 #   make docs     build the documentation into site/
@@ -25,7 +26,7 @@ NATIVE_CODE := $(shell find native tests/clients tests/embedding examples -name 
 # With the folders, so that a file that goes away counts as a change too.
 NATIVE := $(shell find native -not -name '.*')
 
-.PHONY: demo test test-native check format bench soak guarantees figures docs serve-docs clean environment
+.PHONY: demo test test-native check format bench soak fuzz guarantees figures docs serve-docs clean environment
 .DELETE_ON_ERROR:
 
 environment: $(VENV)/.native
@@ -62,6 +63,9 @@ bench: environment
 
 soak: environment $(VENV)/adios2-mpi/.built
 	$(BIN)/python -m pytest --soak $(ARGS)
+
+fuzz: environment
+	$(BIN)/python -m pytest --soak -rP tests/native/test_fuzzing.py $(ARGS)
 
 guarantees: environment
 	@mkdir -p runs

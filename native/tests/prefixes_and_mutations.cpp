@@ -3,7 +3,9 @@
 //
 //   prefixes_and_mutations [mutations [seed]]
 //
-// With clang and DOVETAIL_LIBFUZZER the same check is a libFuzzer target.
+// With clang and DOVETAIL_LIBFUZZER the same check is a libFuzzer target, which mixes its own
+// mutations with those here: `make fuzz` runs it.
+#include <algorithm>
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
@@ -205,6 +207,21 @@ class Mutator {
     return std::uniform_int_distribution<std::size_t>(0, bound - 1)(random_);
   }
 
+  // Makes the length fit the header again, so that the mutation reaches the parser.
+  void repair_length(Bytes& value) {
+    if (value.size() < 10) return;
+    std::size_t end = value.size();
+    for (std::size_t i = value.size(); i-- > 8;) {
+      if (value[i] == '}') {
+        end = i + 1;
+        break;
+      }
+    }
+    for (std::size_t i = 0; i < 8; ++i) {
+      value[i] = static_cast<std::uint8_t>((end - 8) >> (8 * i));
+    }
+  }
+
  private:
   void once(Bytes& value) {
     if (value.empty()) {
@@ -253,32 +270,43 @@ class Mutator {
     }
   }
 
-  // Makes the length fit the header again, so that the mutation reaches the parser.
-  void repair_length(Bytes& value) {
-    if (value.size() < 10) return;
-    std::size_t end = value.size();
-    for (std::size_t i = value.size(); i-- > 8;) {
-      if (value[i] == '}') {
-        end = i + 1;
-        break;
-      }
-    }
-    for (std::size_t i = 0; i < 8; ++i) {
-      value[i] = static_cast<std::uint8_t>((end - 8) >> (8 * i));
-    }
-  }
-
   std::mt19937_64 random_;
 };
 
 }  // namespace
 
-extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* bytes, std::size_t size) {
+#ifdef DOVETAIL_LIBFUZZER
+extern "C" {
+
+std::size_t LLVMFuzzerMutate(std::uint8_t* bytes, std::size_t size, std::size_t room);
+
+int LLVMFuzzerTestOneInput(const std::uint8_t* bytes, std::size_t size) {
   check(bytes, size);
   return 0;
 }
 
-#ifndef DOVETAIL_LIBFUZZER
+// What is too short to be a value gives way to a sound one; half of the mutations know the format.
+std::size_t LLVMFuzzerCustomMutator(std::uint8_t* bytes, std::size_t size, std::size_t room,
+                                    unsigned int seed) {
+  static const auto values = sound_values();
+  Mutator mutator(seed);
+  Bytes value(bytes, bytes + size);
+  if (size < 10) value = values[mutator.below(values.size())];
+  if (mutator.below(2) == 0) {
+    value = mutator.mutate(std::move(value));
+  } else {
+    const auto length = value.size();
+    value.resize(std::max(length, room));
+    value.resize(LLVMFuzzerMutate(value.data(), std::min(length, room), room));
+    if (mutator.below(2) == 0) mutator.repair_length(value);
+  }
+  const auto length = std::min(value.size(), room);
+  if (length != 0) std::memcpy(bytes, value.data(), length);
+  return length;
+}
+
+}  // extern "C"
+#else
 int main(int argc, char** argv) {
   const auto mutations = argc > 1 ? std::strtoull(argv[1], nullptr, 10) : 100000ULL;
   const auto seed = argc > 2 ? std::strtoull(argv[2], nullptr, 10) : 1ULL;

@@ -22,7 +22,7 @@ def program(name: str) -> str | None:
     return shutil.which(name, path=str(Path(sys.executable).parent)) or shutil.which(name)
 
 
-def build(folder: Path, sanitizers: str) -> Path:
+def build(folder: Path, sanitizers: str, target: str = "all", *more: str) -> Path:
     """Configure and build the drivers in `folder`; return where they are."""
     cmake, ninja = program("cmake"), program("ninja")
     if cmake is None:
@@ -32,9 +32,9 @@ def build(folder: Path, sanitizers: str) -> Path:
     run(
         cmake, "-S", SOURCE, "-B", folder, f"-DDOVETAIL_SANITIZE={sanitizers}",
         "-DDOVETAIL_PYTHON=OFF", "-DDOVETAIL_NATIVE_TESTS=ON", "-DCMAKE_BUILD_TYPE=RelWithDebInfo",
-        f"-DPython_EXECUTABLE={sys.executable}", *choices,
+        f"-DPython_EXECUTABLE={sys.executable}", *choices, *more,
     )  # fmt: skip
-    run(cmake, "--build", folder, "--parallel", "2")
+    run(cmake, "--build", folder, "--parallel", "2", "--target", target)
     return folder / "tests"
 
 
@@ -62,7 +62,7 @@ def without_random_addresses() -> list[str]:
     return prefix if works.returncode == 0 else []
 
 
-def run(*command: object, **environment: str) -> str:
+def run(*command: object, timeout: float = 800, **environment: str) -> str:
     """Run a command; fail with all that it said."""
     done = subprocess.run(
         [str(part) for part in command],
@@ -70,7 +70,7 @@ def run(*command: object, **environment: str) -> str:
         check=False,
         env={**os.environ, **environment},
         text=True,
-        timeout=800,
+        timeout=timeout,
     )
     said = f"{done.stdout}{done.stderr}"
     assert done.returncode == 0, f"{command[0]} ended with {done.returncode}:\n{said[-6000:]}"
