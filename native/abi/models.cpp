@@ -98,8 +98,8 @@ dvt_array described(const ModelArraySpec& spec, const Extents& shape) {
   dvt_array array{};
   array.name = spec.name.c_str();
   array.dtype = spec.dtype;
-  array.rank = static_cast<std::int32_t>(shape.size());
-  array.shape = shape.data();
+  array.rank = spec.told ? static_cast<std::int32_t>(shape.size()) : -1;
+  array.shape = spec.told ? shape.data() : nullptr;
   return array;
 }
 
@@ -179,6 +179,11 @@ int dvt_model_load(const char* path, const dvt_model_options* options, dvt_model
       throw Error(Status::unavailable, "the model in " + folder + " was compiled for " +
                                            spec.device + ", not for " + device +
                                            ": compile the exported model for it");
+    }
+    if (told.shared != 0 && spec.script) {
+      throw Error(Status::capability,
+                  file + " cannot be shared by the ranks of a node: only what " +
+                      "dovetail.export_model wrote can; load it with shared = 0");
     }
     int index = 0;
     if (colon != std::string::npos) {

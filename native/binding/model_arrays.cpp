@@ -139,6 +139,7 @@ nb::dlpack::dtype element_of(std::int32_t dtype) {
 nb::list specs_to_python(const std::vector<ModelArraySpec>& arrays, const ModelSpec& spec) {
   nb::list list;
   for (const auto& array : arrays) {
+    if (!array.told) continue;
     nb::list shape;
     for (const auto& extent : array.shape) {
       if (extent.number >= 0) {

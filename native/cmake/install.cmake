@@ -32,3 +32,4 @@ install(FILES cmake/dovetailConfig.cmake "${CMAKE_CURRENT_BINARY_DIR}/dovetailCo
         DESTINATION "${DOVETAIL_LIBRARIES}/cmake/dovetail")
 install(FILES "${CMAKE_CURRENT_BINARY_DIR}/dovetail.pc" DESTINATION "${DOVETAIL_LIBRARIES}/pkgconfig")
 install(DIRECTORY fortran/ DESTINATION "${DOVETAIL_HOME}fortran")
+install(DIRECTORY torchscript/ DESTINATION "${DOVETAIL_HOME}torchscript")

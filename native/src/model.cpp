@@ -216,14 +216,20 @@ void Model::wrap_inputs(const ModelArray* inputs) {
     const auto& input = inputs[index];
     std::int64_t strides[most_model_axes];
     dense_strides(input.shape, input.rank, strides);
+    auto code = input_codes_[index];
+    if (!spec().inputs[index].told) {
+      for (const auto& [theirs, ours] : dtypes_) {
+        if (ours == input.dtype) code = theirs;
+      }
+    }
     const bool is_there = device_kind_ == cpu_kind_ || input.on_device;
     AtenTensor* given = nullptr;
-    bool made = torch.from_blob(input.data, input.rank, input.shape, strides, 0,
-                                input_codes_[index], is_there ? device_kind_ : cpu_kind_,
+    bool made = torch.from_blob(input.data, input.rank, input.shape, strides, 0, code,
+                                is_there ? device_kind_ : cpu_kind_,
                                 is_there ? options_.device_index : 0, &given) == 0;
     if (made && !is_there) {
       const ModelResult host(torch, given);
-      made = torch.empty(input.rank, input.shape, strides, input_codes_[index], device_kind_,
+      made = torch.empty(input.rank, input.shape, strides, code, device_kind_,
                          options_.device_index, &given) == 0;
       if (made && torch.copy(given, host.tensor(), 0) != 0) {
         torch.forget(given);
@@ -275,6 +281,11 @@ void Model::find_weights() {
 
 void Model::replace_weights(const NamedWeights& weights) {
   const std::lock_guard lock(running_);
+  if (spec().script) {
+    throw Error(Status::capability, "the model in " + package_->folder +
+                                        " is TorchScript, whose weights cannot be replaced: write "
+                                        "the module with dovetail.export_model");
+  }
   if (package_->update == nullptr) {
     throw Error(Status::capability, "the model in " + package_->folder +
                                         " was compiled with torch " + spec().torch +

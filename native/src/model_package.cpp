@@ -103,6 +103,12 @@ std::vector<ModelArraySpec> arrays_from(const Json& json, ModelSpec& spec) {
   for (const auto& entry : json) {
     ModelArraySpec array;
     array.name = entry.at("name").get<std::string>();
+    array.told = !entry.at("dtype").is_null();
+    if (!array.told) {
+      array.dtype = 0;
+      arrays.push_back(std::move(array));
+      continue;
+    }
     array.code = entry.at("dtype").get<std::string>();
     array.dtype = model_dtype_of(array.code);
     if (array.dtype == 0) throw std::runtime_error("there is no dtype " + array.code);
@@ -129,6 +135,7 @@ ModelSpec spec_from(const Json& json) {
   spec.torch = json.at("torch").get<std::string>();
   spec.device = json.at("device").get<std::string>();
   spec.code_bytes = json.at("code_bytes").get<std::uint64_t>();
+  spec.script = json.value("script", false);
   spec.one_thread = json.at("threads").get<std::string>() == "one";
   return spec;
 }
@@ -206,6 +213,7 @@ std::string text_of(const std::int64_t* shape, std::size_t rank) {
 }
 
 std::string text_of(const ModelArraySpec& array, const ModelSpec& spec) {
+  if (!array.told) return "what the script takes";
   std::string text = std::string(model_dtype_name(array.dtype)) + " (";
   for (std::size_t axis = 0; axis < array.shape.size(); ++axis) {
     const auto& extent = array.shape[axis];

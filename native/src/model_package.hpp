@@ -30,6 +30,7 @@ struct ModelArraySpec {
   std::string code;    // the dtype, as the format spells it: "F32"
   std::int32_t dtype;  // as the C interface numbers it
   std::vector<ModelExtent> shape;
+  bool told = true;    // false of TorchScript: dtype and shape are known only of what it is given
   bool used = true;    // of a weight: the computation reads it
   bool finite = true;  // of a weight: it was, when the model was exported
 };
@@ -46,6 +47,7 @@ struct ModelSpec {
   std::string device;  // cpu, cuda or xpu
   std::uint64_t code_bytes = 0;
   bool one_thread = true;
+  bool script = false;  // TorchScript behind the interface of compiled code
 };
 
 // The numbers of element types in the C interface, and how many bytes an element takes.

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import os
+import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from model.shared_ranks import Rank
+from model.solver import Solver
 
 import dovetail as dv
+from dovetail import native
 from dovetail.model import CompiledModel
 from dovetail.transport.contract import Store
 
@@ -66,3 +69,31 @@ def ranks(exported: Path, one_thread: CompiledModel) -> Iterator[Callable[..., l
     yield start
     for rank in started:
         rank.end()
+
+
+@pytest.fixture(scope="session")
+def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The solver, built as anybody's: no header and no library of torch."""
+    built = tmp_path_factory.mktemp("solver") / "solver"
+    subprocess.run(
+        ["gcc", "-std=c11", "-O1", "-Wall", "-Wextra", "-Werror", "-fopenmp",
+         f"-I{native.include_directory()}", Path(__file__).with_name("solver.c"), "-o", built,
+         f"-L{native.library_directory()}", f"-Wl,-rpath,{native.library_directory()}",
+         "-ldovetail"],
+        check=True,
+        timeout=100,
+    )  # fmt: skip
+    return built
+
+
+@pytest.fixture
+def started(program: Path, tmp_path: Path) -> Iterator[Callable[..., Solver]]:
+    solvers: list[Solver] = []
+
+    def start(**environment: str) -> Solver:
+        solvers.append(Solver(program, tmp_path, **environment))
+        return solvers[-1]
+
+    yield start
+    for solver in solvers:
+        assert solver.end() == 0

@@ -6,14 +6,13 @@ import os
 import shutil
 import signal
 import subprocess
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 from model.networks import Closure, eager, inputs_of
+from model.solver import Solver, bytes_of
 
 import dovetail as dv
 from dovetail import native
@@ -24,88 +23,12 @@ from dovetail.transport.contract import Store
 pytestmark = [pytest.mark.requires("compiler"), pytest.mark.timeout(300)]
 
 
-@pytest.fixture(scope="session")
-def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The solver, built as anybody's: no header and no library of torch."""
-    built = tmp_path_factory.mktemp("solver") / "solver"
-    subprocess.run(
-        ["gcc", "-std=c11", "-O1", "-Wall", "-Wextra", "-Werror", "-fopenmp",
-         f"-I{native.include_directory()}", Path(__file__).with_name("solver.c"), "-o", built,
-         f"-L{native.library_directory()}", f"-Wl,-rpath,{native.library_directory()}",
-         "-ldovetail"],
-        check=True,
-        timeout=100,
-    )  # fmt: skip
-    return built
-
-
-class Solver:
-    """The program at work."""
-
-    def __init__(self, program: Path, folder: Path, **environment: str) -> None:
-        self.folder = folder
-        with (folder / "stderr").open("a") as complaints:
-            self.process = subprocess.Popen(
-                [program],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=complaints,
-                text=True,
-                bufsize=1,
-                env=os.environ | {"DOVETAIL_PYTHON": sys.executable} | environment,
-            )
-
-    def __call__(self, command: str) -> str:
-        assert self.process.stdin is not None
-        assert self.process.stdout is not None
-        self.process.stdin.write(command + "\n")
-        return self.process.stdout.readline().strip()
-
-    def run(
-        self,
-        inputs: tuple[Any, ...],
-        *,
-        rows: int | None = None,
-        column_major: bool = False,
-        count: int = 3,
-    ) -> tuple[str, bytes]:
-        given, made = self.folder / "inputs", self.folder / "outputs"
-        given.write_bytes(b"".join(one.tobytes() for one in inputs))
-        batch = len(inputs[0])
-        said = self(f"run {batch} {given} {made} {rows or batch} {int(column_major)} {count}")
-        return said, made.read_bytes()
-
-    def end(self) -> int:
-        assert self.process.stdin is not None
-        assert self.process.stdout is not None
-        self.process.stdin.close()
-        self.process.stdout.close()
-        return self.process.wait(60)
-
-
-@pytest.fixture
-def started(program: Path, tmp_path: Path) -> Iterator[Callable[..., Solver]]:
-    solvers: list[Solver] = []
-
-    def start(**environment: str) -> Solver:
-        solvers.append(Solver(program, tmp_path, **environment))
-        return solvers[-1]
-
-    yield start
-    for solver in solvers:
-        assert solver.end() == 0
-
-
 @pytest.fixture
 def solver(started: Callable[..., Solver], exported: Path, one_thread: CompiledModel) -> Solver:
     """It, with the model loaded."""
     solver = started()
     assert solver(f"load {exported} 1 cpu") == "ok:"
     return solver
-
-
-def bytes_of(outputs: tuple[Any, ...]) -> bytes:
-    return b"".join(one.tobytes() for one in outputs)
 
 
 @pytest.mark.parametrize("batch", [1, 3, 1000])

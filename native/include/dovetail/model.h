@@ -40,15 +40,17 @@ typedef struct dvt_model_options {
                          be one with them; 0: 0.0002, below 0: each call is computed by itself */
 } dvt_model_options;
 
-/* Loads what dovetail.export_model wrote, or a folder that `dovetail model compile` made. Of ranks
- * that start together one compiles, and the others wait. `options` may be NULL. DVT_UNAVAILABLE if
- * torch, a compiler or the device is missing, or the process to share cannot be started;
- * DVT_CORRUPT, DVT_FORMAT_VERSION, DVT_MODEL_FAILED, DVT_TIMEOUT. */
+/* Loads what dovetail.export_model wrote, a TorchScript file (legacy; its weights are not
+ * replaced), or a folder that `dovetail model compile` made of either. Of ranks that start together
+ * one compiles, and the others wait. `options` may be NULL. DVT_UNAVAILABLE if torch, a compiler or
+ * the device is missing, or the process to share cannot be started; DVT_CORRUPT,
+ * DVT_FORMAT_VERSION, DVT_MODEL_FAILED, DVT_TIMEOUT. */
 DVT_API int dvt_model_load(const char* path, const dvt_model_options* options, dvt_model** model);
 DVT_API int dvt_model_close(dvt_model* model);
 
 DVT_API int dvt_model_count(dvt_model* model, int* inputs, int* outputs);
-/* Name, dtype and shape; an extent that varies is -1, and there is no data. */
+/* Name, dtype and shape; an extent that varies is -1, and there is no data. TorchScript does not
+ * say dtype and shape: they are 0, and a rank of -1. */
 DVT_API int dvt_model_input(dvt_model* model, int index, dvt_array* array);
 DVT_API int dvt_model_output(dvt_model* model, int index, dvt_array* array);
 

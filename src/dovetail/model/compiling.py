@@ -38,6 +38,8 @@ from dovetail.errors import (
     TransportTimeoutError,
 )
 from dovetail.model.installed import device_here, torch_version
+from dovetail.model.kinds import kind_of
+from dovetail.model.scripting import build_script, plugin_hash
 from dovetail.model.specification import CODE, DESCRIPTION, FORMAT, described
 
 Threads = Literal["one", "many"]
@@ -104,6 +106,14 @@ def cache_folder() -> Path:
 def key_of(source: Path, device: str, threads: Threads) -> str:
     """What a compiled model is called: all that its code depends on, as a hash."""
     parts = [FORMAT, _hash_of(source), torch_version(), device, threads, processor(), _gpu(device)]
+    kind = kind_of(source)
+    if kind == "onnx":
+        raise EngineUnavailableError(
+            f"{source} is ONNX, which is run from Python alone, by dovetail.load_model: for C, C++ "
+            f"and Fortran write the module with dovetail.export_model"
+        )
+    if kind == "torchscript":
+        parts.append(plugin_hash())
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:32]
 
 
@@ -194,6 +204,9 @@ def _locked(path: Path, source: Path, timeout: float) -> Iterator[None]:
 
 
 def _compile(source: Path, folder: Path, device: str, threads: Threads) -> None:
+    if kind_of(source) == "torchscript":
+        build_script(source, folder, device)
+        return
     import torch
 
     program = _exported(torch, source)

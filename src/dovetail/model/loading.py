@@ -3,22 +3,17 @@
 from __future__ import annotations
 
 import os
-import zipfile
 from pathlib import Path
 from typing import Literal
 from urllib.parse import unquote, urlsplit
 
 from dovetail import _native
-from dovetail.errors import (
-    CapabilityError,
-    CorruptDataError,
-    EngineUnavailableError,
-    InvalidURLError,
-)
+from dovetail.errors import CapabilityError, EngineUnavailableError, InvalidURLError
 from dovetail.model.compiled import CompiledModel
 from dovetail.model.compiling import compiled_folder
 from dovetail.model.foreign import OnnxModel, TorchScriptModel
 from dovetail.model.installed import device_here
+from dovetail.model.kinds import kind_of
 from dovetail.model.shared import SharedModel
 
 LoadedModel = CompiledModel | TorchScriptModel | OnnxModel
@@ -98,7 +93,7 @@ def load_model(
         raise ValueError(f"threads={threads}: a model needs at least 1")
     if not place.exists():
         raise FileNotFoundError(f"there is no model {place}: export it with dovetail.export_model")
-    kind = _kind_of(place)
+    kind = kind_of(place)
     if shared:
         return _shared(place, kind, device, threads, timeout, gather, fallback)
     if kind == "onnx":
@@ -179,20 +174,3 @@ def _path_of(path: str | os.PathLike[str]) -> Path:
             f"a model is loaded from a file, not from {text!r}: give a path, or file:///path"
         )
     return Path(unquote(parts.path))
-
-
-def _kind_of(place: Path) -> str:
-    if place.is_dir():
-        return "compiled"
-    if place.suffix == ".onnx":
-        return "onnx"
-    try:
-        with zipfile.ZipFile(place) as archive:
-            names = archive.namelist()
-    except zipfile.BadZipFile as error:
-        raise CorruptDataError(
-            f"{place} is no model, or only part of one: {error}. Write it with "
-            f"dovetail.export_model"
-        ) from error
-    is_script = any(name.partition("/")[2].startswith("code/") for name in names)
-    return "torchscript" if is_script else "exported"
