@@ -137,3 +137,9 @@ def test_fortran_and_python_give_the_same_bits(script: Path, tmp_path: Path) -> 
     assert said == "done\n"
     wanted = dv.load_model(path, device="cpu", threads=1)(x)
     assert (tmp_path / "outputs").read_bytes() == wanted.tobytes()
+
+
+def test_a_script_is_not_shared(started: Callable[..., Solver], script: Path) -> None:
+    said = started()(f"share {script} 1 -1 100")
+    assert said.startswith("capability: ")
+    assert "cannot be shared by the ranks of a node" in said
