@@ -21,7 +21,7 @@ class ClientChildren:
         if language == "fortran":
             monkeypatch.delitem(store_keys.HOSTILE, "space")
             if request.node.callspec.params.get("key") == " ":
-                pytest.skip("trailing blanks of names do not count in Fortran")
+                pytest.skip("the engine speaks Fortran: trailing blanks do not count")
 
     @pytest.fixture
     def children(self, client_server: ChildServer) -> Iterator[ChildServer]:

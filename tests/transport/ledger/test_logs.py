@@ -115,3 +115,24 @@ def test_entries_of_strangers_change_nothing(url: str) -> None:
         write(out, 1, 10)
         assert dv.describe_stream(url).steps_held == 2
     assert open_and_read_all(url) == [0, 1]
+
+
+def test_who_looks_on_while_logs_come_and_go_is_not_told_that_the_stream_is_gone(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dead, looks = replica.Replica.dead, 0
+
+    def dead_after_a_while(self: replica.Replica) -> set[str]:
+        nonlocal looks
+        looks += 1
+        if looks == 1:
+            for number in range(1, STEPS):
+                write(out, number, 10)
+        self.sync()
+        return dead(self)
+
+    with dv.open_stream(url, "w", policy=dv.latest()) as out:
+        write(out, 0, 10)
+        monkeypatch.setattr(replica.Replica, "dead", dead_after_a_while)
+        assert dv.describe_stream(url).steps_complete == STEPS
+    assert looks > 1

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
+from collections.abc import Callable
+from typing import TypeVar
 
 from dovetail.errors import (
     CorruptDataError,
@@ -19,7 +22,7 @@ from dovetail.transport.deadlines import FOR_EVER, Deadline
 from dovetail.transport.ends import Counters, TakenStep
 from dovetail.transport.ledger.entries import Done, Joined, Left, Picked, Removed, Stopped, spelled
 from dovetail.transport.ledger.medium import Block, Medium
-from dovetail.transport.ledger.replica import LOOK, Replica, StreamGoneError
+from dovetail.transport.ledger.replica import LOOK, MOST_LOGS, Replica, StreamGoneError
 from dovetail.transport.ledger.small import read_spelled
 from dovetail.transport.ledger.state import Contribution, Epoch, EpochState, Group
 from dovetail.transport.ledger.writer import STEP, block_name, new_id
@@ -386,6 +389,17 @@ def _state_of(replica: Replica) -> EpochState:
     return state
 
 
+T = TypeVar("T")
+
+
+def _from_outside(medium: Medium, look: Callable[[Replica], T]) -> T:
+    """What is seen, or done, by one for whom nobody keeps a log that is over."""
+    for _ in range(MOST_LOGS):
+        with contextlib.suppress(StreamGoneError):
+            return look(Replica(medium, ""))
+    return look(Replica(medium, ""))
+
+
 def describe(medium: Medium, url: str) -> StreamDescription:
     """A stream seen from outside.
 
@@ -394,7 +408,10 @@ def describe(medium: Medium, url: str) -> StreamDescription:
     KeyNotFoundError
         If there is none.
     """
-    replica = Replica(medium, "")
+    return _from_outside(medium, lambda replica: _described(replica, medium, url))
+
+
+def _described(replica: Replica, medium: Medium, url: str) -> StreamDescription:
     epoch = replica.state.epoch
     if epoch is None or replica.state.removed:
         raise KeyNotFoundError(
@@ -433,7 +450,10 @@ def destroy(medium: Medium) -> None:
     KeyNotFoundError
         If there is none.
     """
-    replica = Replica(medium, "")
+    _from_outside(medium, lambda replica: _destroyed(replica, medium))
+
+
+def _destroyed(replica: Replica, medium: Medium) -> None:
     if replica.state.epoch is None and not replica.state.removed:
         medium.remove()
         raise KeyNotFoundError(f"there is no stream {medium.label}")

@@ -19,6 +19,8 @@ LOG_LENGTH = 20_000
 """Entries after which a log is sealed and a new one begun."""
 LOG_NBYTES = 1 << 20
 """Bytes after which it is, since small blocks lie in it."""
+MOST_LOGS = 100
+"""Logs that may be begun and removed, one after the other, under one who is no participant."""
 LOOK = 0.25
 """Seconds between two looks at who is alive, and the longest sleep of a wait."""
 
@@ -45,7 +47,18 @@ class Replica:
         self.load()
 
     def load(self) -> None:
-        """Begin at the present log."""
+        """Begin at the present log.
+
+        Raises
+        ------
+        StreamGoneError
+            If no log stays for long enough to be read.
+        """
+        if not any(self._load() for _ in range(MOST_LOGS)):
+            raise self._gone()
+
+    def _load(self) -> bool:
+        """Whether the log was still kept for newcomers when it had been read."""
         head = self.medium.head()
         self.log = 0 if head is None else head.log
         self._oldest = 0 if head is None else head.oldest
@@ -56,7 +69,12 @@ class Replica:
         self._last = ""
         self._behind = False
         self._own: deque[tuple[int, str]] = deque()
-        self.sync()
+        try:
+            self.sync()
+        except StreamGoneError:
+            return False
+        head = self.medium.head()
+        return head is None or head.log <= self.log
 
     # --- reading ----------------------------------------------------------------------------
 
