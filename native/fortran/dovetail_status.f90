@@ -52,7 +52,7 @@ module dovetail_status
       import :: c_ptr
       type(c_ptr) :: text
     end function c_version
-    function c_strlen(text) result(length) bind(C, name="strlen")
+    pure function c_strlen(text) result(length) bind(C, name="strlen")
       import :: c_ptr, c_size_t
       type(c_ptr), value :: text
       integer(c_size_t) :: length
@@ -136,23 +136,27 @@ contains
     if (present(given)) flag = merge(1_c_int, 0_c_int, given)
   end function flag
 
+  !> Of known length: gfortran keeps that of a deferred one where all threads share it.
   function of_c(text) result(copy)
     type(c_ptr), intent(in) :: text
-    character(:), allocatable :: copy
+    character(length_in_c(text)) :: copy
     character(kind=c_char), pointer :: letters(:)
-    integer :: i, length
+    integer :: i
 
-    if (.not. c_associated(text)) then
-      copy = ''
-      return
-    end if
-    length = int(c_strlen(text))
-    allocate (character(length) :: copy)
-    call c_f_pointer(text, letters, [length])
-    do i = 1, length
+    if (len(copy) == 0) return
+    call c_f_pointer(text, letters, [len(copy)])
+    do i = 1, len(copy)
       copy(i:i) = letters(i)
     end do
   end function of_c
+
+  pure function length_in_c(text) result(length)
+    type(c_ptr), intent(in) :: text
+    integer :: length
+
+    length = 0
+    if (c_associated(text)) length = int(c_strlen(text))
+  end function length_in_c
 
   !> The texts of a list, filled up with blanks to the length of the longest; the list is closed.
   subroutine lines_of(texts, lines)

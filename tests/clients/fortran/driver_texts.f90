@@ -24,7 +24,7 @@ module driver_texts
       integer(c_int), value :: count
       type(c_ptr) :: copy
     end function driver_extents
-    function driver_strlen(text) result(length) bind(C, name="strlen")
+    pure function driver_strlen(text) result(length) bind(C, name="strlen")
       import :: c_ptr, c_size_t
       type(c_ptr), value :: text
       integer(c_size_t) :: length
@@ -56,12 +56,25 @@ contains
     end do
   end subroutine take
 
+  !> Of known length: gfortran keeps that of a deferred one where all threads share it.
   function text_of(text) result(letters)
     type(c_ptr), intent(in) :: text
-    character(:), allocatable :: letters
-    call take(text, letters)
-    if (.not. allocated(letters)) letters = ''
+    character(length_of(text)) :: letters
+    character(kind=c_char), pointer :: bytes(:)
+    integer :: i
+    if (len(letters) == 0) return
+    call c_f_pointer(text, bytes, [len(letters)])
+    do i = 1, len(letters)
+      letters(i:i) = bytes(i)
+    end do
   end function text_of
+
+  pure function length_of(text) result(length)
+    type(c_ptr), intent(in) :: text
+    integer :: length
+    length = 0
+    if (c_associated(text)) length = int(driver_strlen(text))
+  end function length_of
 
   !> Lives until the adapter has looked at it.
   function kept(text) result(copy)
